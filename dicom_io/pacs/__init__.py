@@ -1,0 +1,1 @@
+"""Archives: what the learner asks of a PACS (:mod:`~dicom_io.pacs.port`) and the adapters that do it."""

@@ -1,0 +1,1 @@
+"""Use cases: intake, respond, learn, worker, housekeeping. No torch, no SQL, no HTTP in here."""

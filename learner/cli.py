@@ -1,0 +1,5 @@
+"""The command ``apprentice``."""
+
+
+def main() -> None:
+    """Entry point of the console script."""

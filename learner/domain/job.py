@@ -1,0 +1,46 @@
+"""Durable work and the right to do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class JobKind(StrEnum):
+    """What there is to do; answering goes before learning."""
+
+    RESPOND = "respond"
+    LEARN = "learn"
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    READY = "ready"
+    """To be done, from ``not_before`` on."""
+    LEASED = "leased"
+    """Being done by the owner of its lease; taken up again when the lease runs out."""
+    BLOCKED = "blocked"
+    """Waits for something to arrive; made ready by that event, not by time."""
+    DONE = "done"
+    PARKED = "parked"
+    """Given up after the last attempt, with a reason; a person may retry it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One piece of durable work, done under a lease.
+
+    Attributes:
+        job_id: number in the store; jobs of one kind are taken in this order.
+        kind: what to do.
+        round_id: the round that it is about.
+        attempts: how often it was begun, this time included.
+        lease: secret of this lease; finishing with an outdated one has no effect.
+    """
+
+    job_id: int
+    kind: JobKind
+    round_id: int
+    attempts: int
+    lease: str

@@ -1,0 +1,91 @@
+"""What is segmented: which series, which coded labels."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dicom_io.codes import Code
+from dicom_io.pacs.port import SeriesStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One structure of a task.
+
+    Attributes:
+        number: 1..L without gaps; also the Segment Number of predictions.
+        name: what readers see, and the last resort of matching (case-insensitive).
+        category: segmented property category (PS3.16 CID 7150).
+        type: segmented property type; matched first.
+        colour: recommended display colour as sRGB, 0-255.
+    """
+
+    number: int
+    name: str
+    category: Code
+    type: Code
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class MatchingRule:
+    """Which image series belong to a task; every part that is given has to hold.
+
+    Attributes:
+        modalities: Modality values, any of them.
+        series_description: regular expression searched in Series Description, case-insensitive; empty for any.
+        body_part: regular expression searched in Body Part Examined; empty for any.
+        protocol_name: regular expression searched in Protocol Name; empty for any.
+        study_description: regular expression searched in Study Description; empty for any.
+        min_slices: least number of instances.
+    """
+
+    modalities: tuple[str, ...]
+    series_description: str = ""
+    body_part: str = ""
+    protocol_name: str = ""
+    study_description: str = ""
+    min_slices: int = 2
+
+    def matches(self, series: SeriesStatus) -> bool:
+        """Whether ``series`` belongs to the task."""
+        if series.modality not in self.modalities or len(series.instance_ids) < self.min_slices:
+            return False
+        parts = (
+            (self.series_description, series.series_description),
+            (self.body_part, series.body_part),
+            (self.protocol_name, series.protocol_name),
+            (self.study_description, series.study_description),
+        )
+        return all(re.search(pattern, text, re.IGNORECASE) for pattern, text in parts if pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is segmented.
+
+    Attributes:
+        task_id: short name of letters, digits, ``-`` and ``_``; part of file names and series descriptions.
+        title: one line for people.
+        labels: labels 1..L in order.
+        match: which series belong to it.
+        answer_undrawn: whether a new series gets a prediction and guidance before anything is drawn (round 0).
+
+    Raises:
+        ValueError: if the name is malformed, there is no label, or label numbers are not 1..L.
+    """
+
+    task_id: str
+    title: str
+    labels: tuple[Label, ...]
+    match: MatchingRule
+    answer_undrawn: bool = True
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", self.task_id):
+            raise ValueError(f"task name {self.task_id!r} is not made of lower-case letters, digits, '-' and '_' (40 at most)")
+        if [label.number for label in self.labels] != list(range(1, len(self.labels) + 1)):
+            raise ValueError(f"labels of task {self.task_id} are not numbered 1..n without gaps")
+        if not self.labels:
+            raise ValueError(f"task {self.task_id} has no label")

@@ -1,0 +1,34 @@
+"""Errors of the learner.
+
+::
+
+    ApprenticeError
+    ├── ConfigurationError     a setting is wrong: names the file and the key
+    ├── StoreError             the learner's own store cannot be used
+    │   └── CorruptFile        a file does not have the hash that was recorded
+    └── LeaseLost              another worker has taken the job over
+
+What archives and DICOM objects do wrong is :class:`dicom_io.errors.DicomIoError`.
+"""
+
+from __future__ import annotations
+
+
+class ApprenticeError(Exception):
+    """Base of all errors of the learner; the message names the object and the remedy."""
+
+
+class ConfigurationError(ApprenticeError):
+    """A setting is missing, unknown or wrong; names the file and the key."""
+
+
+class StoreError(ApprenticeError):
+    """The learner's own store cannot be opened, read or written."""
+
+
+class CorruptFile(StoreError):
+    """A file of the store does not have the hash that was recorded for it."""
+
+
+class LeaseLost(ApprenticeError):
+    """The lease ran out and another worker has the job; what was done under it is not recorded."""

@@ -1,0 +1,1 @@
+"""Simulated reader, streams, metrics: the acceptance test that a site runs on its own data."""

@@ -1,0 +1,1 @@
+"""Replay: what stays, what is drawn, on disk."""

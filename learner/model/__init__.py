@@ -1,0 +1,1 @@
+"""The back end: network, planning, losses, training step, sliding-window prediction."""

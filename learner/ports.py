@@ -1,0 +1,110 @@
+"""What the use cases need from the world, as small protocols. Archives: :mod:`dicom_io.pacs.port`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dicom_io.annotation import SparseAnnotation
+from learner.domain.example import Example
+from learner.domain.proxy import ProxyMask
+
+FloatArray = npt.NDArray[np.float32]
+
+
+class Propagator(Protocol):
+    """The front end: few drawn slices to a proxy mask."""
+
+    @property
+    def name(self) -> str:
+        """Name for provenance, settings and tables."""
+        ...
+
+    def propagate(
+        self, image_DHW: FloatArray, spacing_DHW: tuple[float, float, float], annotation: SparseAnnotation
+    ) -> ProxyMask:
+        """Proxy mask of a volume.
+
+        Args:
+            image_DHW: float32 voxels.
+            spacing_DHW: distance of voxel centres in mm.
+            annotation: what is known; at least one plane of it is drawn.
+
+        Returns:
+            A proxy mask that equals ``annotation`` wherever that is known.
+        """
+        ...
+
+
+class Network(Protocol):
+    """The back end as it serves: one checkpoint's weights."""
+
+    def predict(self, image_DHW: FloatArray, spacing_DHW: tuple[float, float, float], proxy: ProxyMask | None) -> FloatArray:
+        """Probabilities of background and labels, float32 ``(C, D, H, W)``.
+
+        Args:
+            image_DHW: float32 voxels as the series gives them.
+            spacing_DHW: distance of voxel centres in mm.
+            proxy: the proxy mask to condition on, or None for the network on its own.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LearnReport:
+    """What one learn job did.
+
+    Attributes:
+        steps: training steps made.
+        loss_first: mean loss of the first quarter of the steps.
+        loss_last: mean loss of the last quarter.
+        replayed: how many of the examples drawn came from the replay memory.
+        remembered: examples in the replay memory afterwards.
+    """
+
+    steps: int
+    loss_first: float
+    loss_last: float
+    replayed: int
+    remembered: int
+
+
+class Trainer(Protocol):
+    """The back end as it learns: owns the weights being trained and the replay memory of one model."""
+
+    @property
+    def steps(self) -> int:
+        """Training steps since the beginning."""
+        ...
+
+    def learn(self, example: Example, steps: int, between_steps: Callable[[], None]) -> LearnReport:
+        """Trains on ``example`` and on replayed ones, then remembers it.
+
+        Deterministic: the same state, example and number of steps give the same weights.
+
+        Args:
+            example: the new case, or a case seen before with more drawn on it.
+            steps: training steps to make.
+            between_steps: called before each step; may wait (a reader goes first) or raise (the lease is lost).
+        """
+        ...
+
+    def save(self) -> bytes:
+        """The whole state as one file: weights, optimizer, random state, replay index; no pickle needed to load it."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Goes back to a state that ``save`` gave."""
+        ...
+
+
+class Clock(Protocol):
+    """Time, so that tests own it."""
+
+    def now(self) -> float:
+        """POSIX time in seconds."""
+        ...

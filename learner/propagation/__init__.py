@@ -1,0 +1,1 @@
+"""The front end: few drawn slices to a proxy mask with confidence."""

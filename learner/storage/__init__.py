@@ -1,0 +1,1 @@
+"""Records, jobs and checkpoints: SQLite and local files."""
