@@ -95,7 +95,8 @@ class Round:
 
     Attributes:
         round_id: number in the learner's store; rises with the order of arrival.
-        trigger_uid: what asked for it: SOP Instance UID of the annotation, or for round 0 ``series UID#digest of its instances``.
+        trigger_uid: what asked for it: the archive's identifier of the annotation object, or in round 0
+            ``series UID#digest of its instances#task``.
         series_instance_uid: series of the annotation object, or of the images in round 0.
         state: where it stands.
         case_id: its case, once known.

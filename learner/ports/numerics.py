@@ -1,4 +1,4 @@
-"""What the use cases need from the world, as small protocols. Archives: :mod:`dicom_io.pacs.port`."""
+"""The front end, the back end and its trainer, as the use cases see them."""
 
 from __future__ import annotations
 
@@ -99,12 +99,4 @@ class Trainer(Protocol):
 
     def restore(self, state: bytes) -> None:
         """Goes back to a state that ``save`` gave."""
-        ...
-
-
-class Clock(Protocol):
-    """Time, so that tests own it."""
-
-    def now(self) -> float:
-        """POSIX time in seconds."""
         ...

@@ -1,0 +1,111 @@
+"""From the archive's log to durable triggers.
+
+The nudge that a plugin sends only says *look now*; what is there stands in the archive's log, and what the log lost is found by
+the reconciliation scan. A trigger, its job and the cursor are written in one transaction, so that a crash at any moment neither
+loses nor repeats one. Annotations are taken the moment they are stored; images wait until the archive calls them stable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import structlog
+
+from dicom_io.pacs.port import Feed, SeriesStatus
+from learner.app.tasks import TaskBook
+from learner.domain.case import RoundEvent
+from learner.domain.job import JobKind
+from learner.ports import Store
+
+ANNOTATION_MODALITIES = frozenset({"SEG", "SR", "RTSTRUCT"})
+FEED = "archive"
+_log = structlog.get_logger(__name__)
+
+
+def instances_digest(series: SeriesStatus) -> str:
+    """A short digest of which instances a series has."""
+    return hashlib.sha256("\n".join(series.instance_ids).encode()).hexdigest()[:16]
+
+
+class Intake:
+    """Takes in what arrived in the archive, once each and in order.
+
+    Args:
+        feed: the archive's log.
+        store: where triggers and cursor are kept.
+        tasks: which series matter.
+    """
+
+    def __init__(self, feed: Feed, store: Store, tasks: TaskBook) -> None:
+        self._feed = feed
+        self._store = store
+        self._tasks = tasks
+
+    def catch_up(self) -> int:
+        """Reads the log to its end.
+
+        Returns:
+            Number of new triggers.
+
+        Raises:
+            PacsError: the cursor stays before the page that could not be read.
+        """
+        taken = 0
+        while True:
+            page = self._feed.page(self._store.records.cursor(FEED))
+            with self._store.transaction():
+                taken += sum(self._take(series) for series in page.touched)
+                self._store.records.set_cursor(FEED, page.cursor)
+            if page.done:
+                return taken
+
+    def reconcile(self) -> int:
+        """Looks through the whole archive for what the log lost.
+
+        Returns:
+            Number of new triggers.
+
+        Raises:
+            PacsError: what was found until then is kept.
+        """
+        taken = 0
+        for series in self._feed.scan():
+            with self._store.transaction():
+                found = self._take(series)
+            if found:
+                _log.warning("found by reconciliation", series=series.series_instance_uid, triggers=found)
+            taken += found
+        return taken
+
+    def _take(self, series: SeriesStatus) -> int:
+        if self._store.records.is_own_series(series.series_instance_uid):
+            return 0
+        if series.modality in ANNOTATION_MODALITIES:
+            return sum(self._open(instance_id, series.series_instance_uid) for instance_id in series.instance_ids)
+        return self._take_images(series) if series.is_stable else 0
+
+    def _take_images(self, series: SeriesStatus) -> int:
+        """A stable image series: answers what waited for it, and opens round 0 of each task that has a model."""
+        records, digest = self._store.records, instances_digest(series)
+        uid = series.series_instance_uid
+        if records.series_digest(uid) == digest:
+            return 0
+        records.set_series_digest(uid, digest)
+        for waiting in records.waiting_for(uid):
+            records.apply(waiting.round_id, RoundEvent.SOURCE_ARRIVED, reason="")
+            self._store.jobs.reopen(JobKind.RESPOND, waiting.round_id)
+            _log.info("images arrived", series=uid, round=waiting.round_id)
+        opened = 0
+        for task in self._tasks.matching(series):
+            case = records.case(task.task_id, series.study_instance_uid, uid)
+            if task.answer_undrawn and self._store.checkpoints.serving(task.task_id) is not None:
+                opened += self._open(f"{uid}#{digest}#{task.task_id}", uid, case_id=case.case_id, number=0)
+        return opened
+
+    def _open(self, trigger_uid: str, series_uid: str, *, case_id: int | None = None, number: int | None = None) -> int:
+        round_id = self._store.records.open_round(trigger_uid, series_uid, case_id=case_id, number=number)
+        if round_id is None:
+            return 0
+        self._store.jobs.add(JobKind.RESPOND, round_id)
+        _log.info("trigger taken in", round=round_id, series=series_uid, kind="images" if number == 0 else "annotation")
+        return 1

@@ -1,0 +1,198 @@
+"""Answering one trigger: read, propagate, predict, fuse, residual, guide, write, deliver.
+
+The computation ends in one transaction that decides the answer for good: round, results and learn job. After that only delivery
+is left, and that may be repeated: UIDs follow from the trigger, files stand in the outbox, and storing twice stores one object.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from dicom_io.errors import DicomIoError, NotInPacs, PacsRefused, PacsUnavailable
+from dicom_io.pacs.port import Archive, Sink
+from learner.app.compute import Computation, Compute, NothingNew, SourceAwaited
+from learner.app.results import PREDICTION
+from learner.app.worker import backoff_s
+from learner.domain.case import Round, RoundEvent, RoundState
+from learner.domain.job import Job, JobKind
+from learner.errors import LeaseLost
+from learner.ports import Clock, ResultRecord, Store
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RespondSettings:
+    """How triggers are answered.
+
+    Attributes:
+        lease_s: how long a job stays ours, in seconds.
+        attempts: how often an unexpected failure is tried before the job is parked.
+        keep_superseded: whether results of earlier rounds stay in the archive.
+    """
+
+    lease_s: float = 600.0
+    attempts: int = 5
+    keep_superseded: bool = False
+
+
+class Respond:
+    """Answers triggers one after the other, oldest first.
+
+    Args:
+        archive: where objects are read, and superseded results deleted.
+        sink: where results go; the archive itself, or another way into it.
+        store: rounds, jobs, files.
+        compute: makes an answer of a trigger.
+        settings: how.
+        clock: time.
+    """
+
+    def __init__(
+        self, archive: Archive, sink: Sink, store: Store, compute: Compute, settings: RespondSettings, clock: Clock
+    ) -> None:
+        self._archive = archive
+        self._sink = sink
+        self._store = store
+        self._compute = compute
+        self._settings = settings
+        self._clock = clock
+
+    def run_once(self) -> bool:
+        """Answers the oldest trigger.
+
+        Returns:
+            Whether there was one.
+        """
+        job = self._store.jobs.claim(JobKind.RESPOND, self._settings.lease_s)
+        if job is None:
+            return False
+        try:
+            self._respond(job)
+        except LeaseLost:
+            _log.warning("respond job taken over by another worker", round=job.round_id)
+        except PacsUnavailable as error:
+            self._store.jobs.release(job, self._clock.now() + backoff_s(job.attempts), str(error), count_attempt=True)
+            _log.warning("archive unavailable, will try again", round=job.round_id, reason=str(error))
+        except PacsRefused as error:
+            self._store.jobs.park(job, str(error))
+            _log.error("archive refused, job parked", round=job.round_id, reason=str(error))
+        except Exception as error:
+            self._failed(job, error)
+        return True
+
+    def _respond(self, job: Job) -> None:
+        round_ = self._store.records.find_round(job.round_id)
+        if round_.state is RoundState.QUEUED:
+            round_ = self._decide(job, round_)
+        if round_.state is RoundState.COMPUTED:
+            self._deliver(job, round_)
+
+    def _decide(self, job: Job, round_: Round) -> Round:
+        """Computes the answer, or finds why there is none, and commits that."""
+        records = self._store.records
+        try:
+            computation = self._compute.answer(round_)
+        except SourceAwaited as awaited:
+            with self._store.transaction():
+                records.await_source(round_.round_id, awaited.series_instance_uid, str(awaited))
+                self._store.jobs.block(job, str(awaited))
+            _log.warning("annotation waits for its images", round=round_.round_id, reason=str(awaited))
+            return records.find_round(round_.round_id)
+        except NothingNew as nothing:
+            return self._close(job, RoundEvent.NOTHING_NEW, str(nothing))
+        except NotInPacs as gone:
+            return self._close(job, RoundEvent.DELETED, str(gone))
+        except (PacsUnavailable, PacsRefused):
+            raise
+        except DicomIoError as error:
+            _log.error("not understood", round=round_.round_id, code=error.code, reason=str(error))
+            return self._close(job, RoundEvent.NOT_UNDERSTOOD, str(error))
+        return self._commit(job, round_, computation)
+
+    def _close(self, job: Job, event: RoundEvent, reason: str) -> Round:
+        with self._store.transaction():
+            round_ = self._store.records.apply(job.round_id, event, reason=reason)
+            self._store.jobs.finish(job)
+        _log.info("round closed", round=job.round_id, state=round_.state, reason=reason)
+        return round_
+
+    def _commit(self, job: Job, round_: Round, computation: Computation) -> Round:
+        """The answer stands: files first, then everything else in one transaction."""
+        files, records = self._store.files, self._store.records
+        files.put_record(round_.round_id, computation.record)
+        if computation.example is not None:
+            files.put_example(round_.round_id, computation.example)
+        results = [
+            ResultRecord(
+                r.sop_instance_uid,
+                r.series_instance_uid,
+                round_.round_id,
+                r.kind,
+                files.put_outgoing(r.sop_instance_uid, r.file),
+                sent=False,
+            )
+            for r in computation.results
+        ]
+        with self._store.transaction():
+            self._store.jobs.renew(job, self._settings.lease_s)
+            records.add_results(results)
+            if computation.example is not None:
+                self._store.jobs.add(JobKind.LEARN, round_.round_id)
+            records.note_facts(round_.round_id, **computation.facts)
+            return records.apply(
+                round_.round_id,
+                RoundEvent.COMPUTED,
+                case_id=computation.case_id,
+                number=computation.number,
+                reader=computation.reader,
+                checkpoint=computation.checkpoint,
+                reason="",
+            )
+
+    def _deliver(self, job: Job, round_: Round) -> None:
+        began = time.monotonic()
+        records = self._store.records
+        results = records.results_of(round_.round_id)
+        for result in results:
+            if not result.sent:
+                self._sink.store(self._store.files.get_outgoing(result.path))
+                records.mark_sent(result.sop_instance_uid)
+        if not any(result.kind == PREDICTION for result in results):
+            self._store.jobs.park(job, "the prediction failed the display rules; the log names them")
+            return
+        if not self._settings.keep_superseded:
+            self._delete_superseded(round_)
+        with self._store.transaction():
+            now = self._clock.now()
+            records.note_facts(round_.round_id, seconds_to_answer=round(now - round_.received_at, 3))
+            records.apply(round_.round_id, RoundEvent.DELIVERED, answered_at=now)
+            self._store.jobs.finish(job)
+        for result in results:
+            self._store.files.drop_outgoing(result.path)
+        _log.info(
+            "answered",
+            round=round_.round_id,
+            case=round_.case_id,
+            number=round_.number,
+            seconds=round(self._clock.now() - round_.received_at, 2),
+            delivery_seconds=round(time.monotonic() - began, 2),
+        )
+
+    def _delete_superseded(self, round_: Round) -> None:
+        assert round_.case_id is not None
+        for old in self._store.records.superseded_results(round_.case_id, round_.round_id):
+            self._archive.delete_series(old.series_instance_uid)
+            self._store.records.mark_deleted(old.series_instance_uid)
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        """An unexpected failure: tried a few times, then parked where an operator sees it."""
+        reason = f"unexpected {type(error).__name__}; the log has the traceback of round {job.round_id}"
+        _log.exception("respond job failed", round=job.round_id, attempt=job.attempts)
+        if job.attempts >= self._settings.attempts:
+            self._store.jobs.park(job, reason)
+        else:
+            self._store.jobs.release(job, self._clock.now() + backoff_s(job.attempts), reason)

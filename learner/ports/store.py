@@ -1,0 +1,346 @@
+"""The learner's memory of what happened, as the use cases see it.
+
+All of one :class:`Store` share its transactions: what is written inside ``with store.transaction():`` stands or falls together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dicom_io.annotation import SparseAnnotation
+from learner.domain.case import Case, Round, RoundEvent
+from learner.domain.checkpoint import Checkpoint
+from learner.domain.example import Example
+from learner.domain.job import Job, JobKind
+from learner.domain.task import Task
+
+
+class Clock(Protocol):
+    """Time, so that tests own it."""
+
+    def now(self) -> float:
+        """POSIX time in seconds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ResultRecord:
+    """One object that goes, or went, to the archive.
+
+    Attributes:
+        sop_instance_uid: its SOP Instance UID, derived from its round.
+        series_instance_uid: its series.
+        round_id: the round that it answers.
+        kind: ``prediction``, ``residual`` or ``guidance``.
+        path: file in the outbox, relative to the data folder.
+        sent: whether it stands in the archive.
+    """
+
+    sop_instance_uid: str
+    series_instance_uid: str
+    round_id: int
+    kind: str
+    path: str
+    sent: bool
+
+
+@dataclass(frozen=True, eq=False)
+class CaseRecord:
+    """What a case has come to after a round; the next round starts from it.
+
+    Attributes:
+        annotation: everything that readers drew so far, or None before the first drawing.
+        labels_DHW: the round's answer, uint8; later drawings are compared with it.
+        back_end_CDHW: the network's probabilities, float16, or None without a model.
+    """
+
+    annotation: SparseAnnotation | None
+    labels_DHW: npt.NDArray[np.uint8]
+    back_end_CDHW: npt.NDArray[np.float16] | None
+
+
+class Records(Protocol):
+    """Cursor, series, cases, rounds, results, flags."""
+
+    def cursor(self, feed: str) -> int:
+        """Where the next page of ``feed`` begins; 0 at first."""
+        ...
+
+    def set_cursor(self, feed: str, position: int) -> None:
+        """Remembers where the next page begins."""
+        ...
+
+    def series_digest(self, series_instance_uid: str) -> str:
+        """Digest of the instances with which the stable series was last taken in, or an empty string."""
+        ...
+
+    def set_series_digest(self, series_instance_uid: str, digest: str) -> None:
+        """Remembers with which instances a stable series was taken in."""
+        ...
+
+    def case(self, task_id: str, study_instance_uid: str, series_instance_uid: str) -> Case:
+        """The case of that task and series, made if it is new."""
+        ...
+
+    def find_case(self, case_id: int) -> Case:
+        """The case of that number.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        ...
+
+    def open_round(
+        self, trigger_uid: str, series_instance_uid: str, *, case_id: int | None = None, number: int | None = None
+    ) -> int | None:
+        """Records a trigger as a queued round; None if it is recorded already."""
+        ...
+
+    def find_round(self, round_id: int) -> Round:
+        """The round of that number.
+
+        Raises:
+            KeyError: if there is none.
+        """
+        ...
+
+    def rounds_of(self, case_id: int) -> tuple[Round, ...]:
+        """Rounds of a case that have an answer, oldest first."""
+        ...
+
+    def waiting_for(self, series_instance_uid: str) -> tuple[Round, ...]:
+        """Rounds whose images are of that series, not taken in yet, oldest first."""
+        ...
+
+    def apply(self, round_id: int, event: RoundEvent, **changes: object) -> Round:
+        """Moves a round on by the table of :mod:`learner.domain.case` and sets the given fields.
+
+        Raises:
+            IllegalTransition: if the event cannot happen in the round's state.
+        """
+        ...
+
+    def await_source(self, round_id: int, series_instance_uid: str, reason: str) -> None:
+        """Lets a round wait for the images of that series."""
+        ...
+
+    def note_facts(self, round_id: int, **facts: object) -> None:
+        """Adds to what was measured in a round."""
+        ...
+
+    def add_results(self, results: Sequence[ResultRecord]) -> None:
+        """Records what will go to the archive."""
+        ...
+
+    def results_of(self, round_id: int) -> tuple[ResultRecord, ...]:
+        """The results of a round, in the order in which they go to the archive."""
+        ...
+
+    def superseded_results(self, case_id: int, round_id: int) -> tuple[ResultRecord, ...]:
+        """Sent results of a case's rounds before ``round_id`` that are not yet known to be deleted."""
+        ...
+
+    def mark_sent(self, sop_instance_uid: str) -> None:
+        """The object stands in the archive."""
+        ...
+
+    def mark_deleted(self, series_instance_uid: str) -> None:
+        """The result series was deleted from the archive."""
+        ...
+
+    def is_own_series(self, series_instance_uid: str) -> bool:
+        """Whether the series is one of our results."""
+        ...
+
+    def is_own_object(self, sop_instance_uid: str) -> bool:
+        """Whether the object is one of our results."""
+        ...
+
+    def keep_task(self, task: Task) -> None:
+        """Keeps a task that was made from an annotation."""
+        ...
+
+    def kept_tasks(self) -> tuple[Task, ...]:
+        """Tasks that were made from annotations."""
+        ...
+
+    def flag(self, name: str) -> str:
+        """A setting that is changed while the node runs, or an empty string."""
+        ...
+
+    def set_flag(self, name: str, value: str) -> None:
+        """Changes it."""
+        ...
+
+
+class Jobs(Protocol):
+    """Durable work under leases."""
+
+    def add(self, kind: JobKind, round_id: int) -> None:
+        """Adds a job once; one of the same kind and round that is there already stays as it is."""
+        ...
+
+    def claim(self, kind: JobKind, lease_s: float) -> Job | None:
+        """The oldest job of that kind that is ready, or whose lease ran out; leased for ``lease_s``. None if there is none.
+
+        Learn jobs of one task are taken strictly one after the other.
+        """
+        ...
+
+    def renew(self, job: Job, lease_s: float) -> None:
+        """Extends the lease.
+
+        Raises:
+            LeaseLost: if the job is not ours any more.
+        """
+        ...
+
+    def finish(self, job: Job) -> None:
+        """Done.
+
+        Raises:
+            LeaseLost: if the job is not ours any more.
+        """
+        ...
+
+    def block(self, job: Job, reason: str) -> None:
+        """Waits for something to arrive.
+
+        Raises:
+            LeaseLost.
+        """
+        ...
+
+    def release(self, job: Job, not_before: float, reason: str, *, count_attempt: bool = True) -> None:
+        """Ready again from ``not_before`` on.
+
+        Raises:
+            LeaseLost.
+        """
+        ...
+
+    def park(self, job: Job, reason: str) -> None:
+        """Gives up until a person retries.
+
+        Raises:
+            LeaseLost.
+        """
+        ...
+
+    def reopen(self, kind: JobKind, round_id: int) -> None:
+        """Makes a blocked, parked or finished job ready again, with no attempt counted."""
+        ...
+
+    def pending(self, kind: JobKind) -> int:
+        """Number of jobs that are ready now or leased."""
+        ...
+
+
+class Checkpoints(Protocol):
+    """Versions of models."""
+
+    def add(self, task_id: str, state: bytes, *, round_id: int, steps: int, facts: dict[str, object]) -> Checkpoint:
+        """Writes ``state`` to disk, synced and hashed, and records it as the newest version of the task."""
+        ...
+
+    def serving(self, task_id: str) -> Checkpoint | None:
+        """The version that serves, or None before the first."""
+        ...
+
+    def history(self, task_id: str) -> tuple[Checkpoint, ...]:
+        """All versions of a task whose files are kept, newest first."""
+        ...
+
+    def prune(self, task_id: str) -> None:
+        """Removes the files of all but the newest versions of a task; their records stay."""
+        ...
+
+    def read(self, checkpoint: Checkpoint) -> bytes:
+        """Its state.
+
+        Raises:
+            CorruptFile: if the file is gone or does not have the recorded hash.
+        """
+        ...
+
+
+class CaseFiles(Protocol):
+    """Arrays on disk: each round's record, the outbox, and examples on their way to the trainer."""
+
+    def put_record(self, round_id: int, record: CaseRecord) -> None:
+        """Keeps what a case has come to."""
+        ...
+
+    def get_record(self, round_id: int) -> CaseRecord:
+        """What ``put_record`` kept.
+
+        Raises:
+            CorruptFile.
+        """
+        ...
+
+    def put_outgoing(self, sop_instance_uid: str, file: bytes) -> str:
+        """Keeps a DICOM file until it is sent; returns its path relative to the data folder."""
+        ...
+
+    def get_outgoing(self, path: str) -> bytes:
+        """A file of the outbox.
+
+        Raises:
+            CorruptFile.
+        """
+        ...
+
+    def drop_outgoing(self, path: str) -> None:
+        """Removes a file of the outbox; one that is gone is no error."""
+        ...
+
+    def put_example(self, round_id: int, example: Example) -> None:
+        """Keeps what a learn job will learn from."""
+        ...
+
+    def get_example(self, round_id: int) -> Example:
+        """What ``put_example`` kept.
+
+        Raises:
+            CorruptFile.
+        """
+        ...
+
+    def drop_example(self, round_id: int) -> None:
+        """Removes it; one that is gone is no error."""
+        ...
+
+
+class Store(Protocol):
+    """Everything that the learner remembers."""
+
+    @property
+    def records(self) -> Records:
+        """Cursor, series, cases, rounds, results."""
+        ...
+
+    @property
+    def jobs(self) -> Jobs:
+        """Durable work."""
+        ...
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Versions of models."""
+        ...
+
+    @property
+    def files(self) -> CaseFiles:
+        """Arrays and outgoing objects."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing; transactions nest into the outermost."""
+        ...

@@ -1,0 +1,198 @@
+"""The engine that all propagators share: from known planes along one axis to soft labels and confidence.
+
+Between two known planes the signed distances of both are carried to each slice in between and blended. Where one of the two is
+known to be empty, the shape of the other shrinks and vanishes before it. Beyond the outermost known planes, an empty one ends
+the structure; a drawn one is continued by half a gap and no further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dicom_io.annotation import SparseAnnotation
+from learner.domain.proxy import ProxyMask, imprint
+from learner.propagation.confidence import DEFAULT_ERROR, ErrorModel, confidence
+from learner.propagation.interval import Fields, Shape, between, outwards
+from learner.propagation.motion import FlowMotion, Motion
+from learner.propagation.signed_distance import NOWHERE, label_scores, signed_distance, soften
+
+FloatArray = npt.NDArray[np.float32]
+MakeMotion = Callable[[FloatArray], Motion]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How planes are completed.
+
+    Attributes:
+        nearest: copy the nearer plane instead of blending both.
+        error: how uncertain contours become.
+    """
+
+    nearest: bool = False
+    error: ErrorModel = DEFAULT_ERROR
+
+
+def complete(
+    image_DHW: FloatArray,
+    spacing_DHW: tuple[float, float, float],
+    annotation: SparseAnnotation,
+    make_motion: MakeMotion,
+    settings: Settings,
+    name: str,
+) -> ProxyMask:
+    """Completes each axis that has drawn planes on its own and merges them by confidence.
+
+    Args:
+        image_DHW: float32 voxels.
+        spacing_DHW: voxel spacing in mm.
+        annotation: what is known.
+        make_motion: motion of a region of the image, its first axis being the one along which planes are stacked.
+        settings: how.
+        name: for provenance.
+    """
+    if image_DHW.shape != annotation.labels_DHW.shape:
+        raise ValueError(f"image {image_DHW.shape} and annotation {annotation.labels_DHW.shape} differ in shape")
+    if not np.isfinite(image_DHW).all():
+        image_DHW = np.nan_to_num(image_DHW, posinf=0.0, neginf=0.0)
+    results = []
+    for axis in range(3):
+        if _drawn(annotation, axis):
+            image, labels = np.moveaxis(image_DHW, axis, 0), np.moveaxis(annotation.labels_DHW, axis, 0)
+            known = np.moveaxis(annotation.known_LDHW, axis + 1, 1)
+            spacing = (spacing_DHW[axis], *(s for i, s in enumerate(spacing_DHW) if i != axis))
+            stack = _Stack(image, labels, known, spacing, _planes(annotation, axis))
+            soft, sure = stack.complete(make_motion, settings)
+            results.append((np.moveaxis(soft, 1, axis + 1), np.moveaxis(sure, 0, axis)))
+    soft_CDHW, confidence_DHW = _merge(results, annotation)
+    confidence_DHW[annotation.known_DHW] = 1.0
+    return ProxyMask(imprint(soft_CDHW, annotation), confidence_DHW, name)
+
+
+def _planes(annotation: SparseAnnotation, axis: int) -> tuple[int, ...]:
+    """Known planes along ``axis``; found from the voxels where the annotation does not list any."""
+    if annotation.planes:
+        return annotation.planes_of(axis=axis)
+    others = tuple(i + 1 for i in range(3) if i != axis)
+    return tuple(int(i) for i in np.flatnonzero(annotation.known_LDHW.all(axis=others).any(axis=0)))
+
+
+def _drawn(annotation: SparseAnnotation, axis: int) -> bool:
+    return any(np.take(annotation.labels_DHW, i, axis=axis).any() for i in _planes(annotation, axis))
+
+
+def _merge(results: Sequence[tuple[FloatArray, FloatArray]], annotation: SparseAnnotation) -> tuple[FloatArray, FloatArray]:
+    """One soft mask from those of several axes, each weighted by its confidence."""
+    shape = annotation.labels_DHW.shape
+    if not results:
+        soft_CDHW = np.zeros((annotation.label_count + 1, *shape), dtype=np.float32)
+        soft_CDHW[0] = 1.0
+        return soft_CDHW, np.zeros(shape, dtype=np.float32)
+    if len(results) == 1:
+        return results[0][0], np.ascontiguousarray(results[0][1])
+    weights = [sure + np.float32(1e-3) for _, sure in results]
+    total = np.sum(weights, axis=0)
+    soft_CDHW = sum((soft * (w / total) for (soft, _), w in zip(results, weights, strict=True)), start=np.float32(0.0))
+    return np.asarray(soft_CDHW, dtype=np.float32), np.max([sure for _, sure in results], axis=0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Stack:
+    """A volume with the axis of its known planes first."""
+
+    image_DHW: FloatArray
+    labels_DHW: npt.NDArray[np.uint8]
+    known_LDHW: npt.NDArray[np.bool_]
+    spacing_DHW: tuple[float, float, float]
+    planes: tuple[int, ...]
+
+    def complete(self, make_motion: MakeMotion, settings: Settings) -> tuple[FloatArray, FloatArray]:
+        """Soft labels ``(C, D, H, W)`` and confidence ``(D, H, W)`` of the whole stack."""
+        rows, columns = self._region()
+        motion = make_motion(np.ascontiguousarray(self.image_DHW[:, rows, columns], dtype=np.float32))
+        label_count, depth = len(self.known_LDHW), len(self.labels_DHW)
+        size = (rows.stop - rows.start, columns.stop - columns.start)
+        scores_LDHW = np.full((label_count, depth, *size), NOWHERE, dtype=np.float32)
+        fields = Fields.unknown(depth, size)
+        for planes, numbers in self._groups().items():
+            part = self._complete_group(planes, numbers, motion, settings, (rows, columns))
+            scores_LDHW[[n - 1 for n in numbers]] = part[0]
+            fields = fields.worst(part[1])
+        if isinstance(motion, FlowMotion):
+            motion.forget()
+        soft_CDHW = np.zeros((label_count + 1, *self.labels_DHW.shape), dtype=np.float32)
+        soft_CDHW[0] = 1.0
+        sure_DHW = np.empty(self.labels_DHW.shape, dtype=np.float32)
+        for index in range(depth):
+            scores = scores_LDHW[:, index]
+            error = settings.error.contour(fields, index, self.spacing_DHW)
+            soft = soften(scores, error)
+            soft_CDHW[:, index, rows, columns] = soft
+            inner = confidence(fields, index, soft, scores)
+            sure_DHW[index] = np.median(inner[_rim(inner.shape)])
+            sure_DHW[index, rows, columns] = inner
+        return soft_CDHW, sure_DHW
+
+    def _region(self) -> tuple[slice, slice]:
+        """The drawn shapes and a margin, in rows and columns."""
+        drawn = np.zeros(self.labels_DHW.shape[1:], dtype=bool)
+        for index in self.planes:
+            drawn |= self.labels_DHW[index] > 0
+        spans = []
+        for axis, length in enumerate(drawn.shape):
+            where = np.flatnonzero(drawn.any(axis=1 - axis))
+            margin = max(32, int(where[-1] - where[0]) // 2)
+            spans.append(slice(max(0, int(where[0]) - margin), min(length, int(where[-1]) + margin + 1)))
+        return spans[0], spans[1]
+
+    def _groups(self) -> dict[tuple[int, ...], list[int]]:
+        """Label numbers by the planes on which they are known; most often there is one group."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for number, known in enumerate(self.known_LDHW, start=1):
+            planes = tuple(index for index in self.planes if known[index].all())
+            if planes:
+                groups.setdefault(planes, []).append(number)
+        return groups
+
+    def _complete_group(
+        self,
+        planes: tuple[int, ...],
+        numbers: list[int],
+        motion: Motion,
+        settings: Settings,
+        region: tuple[slice, slice],
+    ) -> tuple[FloatArray, Fields]:
+        """Scores ``(labels of the group, D, h, w)`` and what their certainty depends on."""
+        rows, columns = region
+        spacing = self.spacing_DHW[1], self.spacing_DHW[2]
+        shapes = {}
+        for index in planes:
+            labels = self.labels_DHW[index, rows, columns]
+            masks = [np.isin(labels, numbers), *(labels == n for n in numbers)]
+            shapes[index] = Shape.of(index, np.stack([signed_distance(m, spacing) for m in masks]), spacing, masks[0])
+        depth = len(self.labels_DHW)
+        size = (rows.stop - rows.start, columns.stop - columns.start)
+        distances_KDHW = np.full((len(numbers) + 1, depth, *size), NOWHERE, dtype=np.float32)
+        fields = Fields.unknown(depth, size)
+        for index in planes:
+            distances_KDHW[:, index] = shapes[index].distances_KHW
+            fields.mark_known(index)
+        for first, last in zip(planes, planes[1:], strict=False):
+            between(shapes[first], shapes[last], motion, settings.nearest, distances_KDHW, fields, self.spacing_DHW)
+            if isinstance(motion, FlowMotion):
+                motion.forget()
+        outwards([shapes[i] for i in planes], motion, distances_KDHW, fields, self.spacing_DHW)
+        fields.radius_mm = max([s.radius_mm for s in shapes.values()] + [1.0])
+        scores = np.stack([label_scores(d[0], d[1:]) for d in np.moveaxis(distances_KDHW, 1, 0)], axis=1)
+        return scores, fields
+
+
+def _rim(shape: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    """The outermost pixels of a slice."""
+    rim = np.ones(shape, dtype=bool)
+    rim[1:-1, 1:-1] = False
+    return rim

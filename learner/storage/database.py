@@ -1,0 +1,123 @@
+"""One SQLite file, one connection a thread, transactions that nest.
+
+Write-ahead log with ``synchronous=FULL``: what a transaction committed survives a killed process and a lost power supply.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from learner.errors import StoreError
+
+Parameters = Sequence[object] | Mapping[str, object]
+SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE cursor (feed TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT;
+CREATE TABLE series (series_uid TEXT PRIMARY KEY, digest TEXT NOT NULL) STRICT;
+CREATE TABLE cases (
+    case_id INTEGER PRIMARY KEY, task_id TEXT NOT NULL, study_uid TEXT NOT NULL, series_uid TEXT NOT NULL,
+    UNIQUE (task_id, series_uid)) STRICT;
+CREATE TABLE rounds (
+    round_id INTEGER PRIMARY KEY AUTOINCREMENT, trigger_uid TEXT NOT NULL UNIQUE, series_uid TEXT NOT NULL,
+    source_uid TEXT NOT NULL DEFAULT '', state TEXT NOT NULL, case_id INTEGER REFERENCES cases, number INTEGER,
+    reason TEXT NOT NULL DEFAULT '', reader TEXT NOT NULL DEFAULT '', checkpoint TEXT NOT NULL DEFAULT '',
+    received_at REAL NOT NULL, answered_at REAL, facts TEXT NOT NULL DEFAULT '{}') STRICT;
+CREATE INDEX rounds_case ON rounds (case_id);
+CREATE INDEX rounds_source ON rounds (source_uid) WHERE state = 'waiting';
+CREATE TABLE results (
+    sop_uid TEXT PRIMARY KEY, series_uid TEXT NOT NULL, round_id INTEGER NOT NULL REFERENCES rounds, kind TEXT NOT NULL,
+    path TEXT NOT NULL, sent_at REAL, deleted_at REAL) STRICT;
+CREATE INDEX results_series ON results (series_uid);
+CREATE INDEX results_round ON results (round_id);
+CREATE TABLE jobs (
+    job_id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, round_id INTEGER NOT NULL REFERENCES rounds,
+    state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0,
+    lease TEXT NOT NULL DEFAULT '', expires REAL NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
+    UNIQUE (kind, round_id)) STRICT;
+CREATE INDEX jobs_open ON jobs (kind, state, job_id);
+CREATE TABLE checkpoints (
+    name TEXT PRIMARY KEY, task_id TEXT NOT NULL, number INTEGER NOT NULL, parent TEXT NOT NULL, path TEXT NOT NULL,
+    sha256 TEXT NOT NULL, round_id INTEGER NOT NULL, steps INTEGER NOT NULL, created_at REAL NOT NULL, facts TEXT NOT NULL,
+    kept INTEGER NOT NULL DEFAULT 1, UNIQUE (task_id, number)) STRICT;
+CREATE TABLE tasks (task_id TEXT PRIMARY KEY, definition TEXT NOT NULL) STRICT;
+CREATE TABLE flags (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+"""
+
+
+class Database:
+    """Connections to one SQLite file.
+
+    Args:
+        path: the file; made with its schema if it does not exist.
+
+    Raises:
+        StoreError: if it cannot be opened or was written by a newer version.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        try:
+            with self.transaction():
+                self._migrate()
+        except sqlite3.Error as error:
+            raise StoreError(f"{path} cannot be used ({error}); check the folder's rights and the disk") from error
+
+    def _migrate(self) -> None:
+        (version,) = self._connection().execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise StoreError(f"{self._path} was written by a newer version (schema {version}); install that version again")
+        if version == 0:
+            for statement in _SCHEMA.split(";"):
+                self._connection().execute(statement)
+            self._connection().execute(f"PRAGMA user_version = {SCHEMA_VERSION:d}")
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            self._local.connection = connection
+        return connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing for this thread; an inner transaction joins the outer one."""
+        connection = self._connection()
+        if connection.in_transaction:
+            yield
+            return
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def run(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        """Executes one statement in the current transaction, or on its own."""
+        return self._connection().execute(sql, parameters)
+
+    def row(self, sql: str, parameters: Parameters = ()) -> sqlite3.Row | None:
+        """The first row, or None."""
+        found: sqlite3.Row | None = self.run(sql, parameters).fetchone()
+        return found
+
+    def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
+        """All rows."""
+        return self.run(sql, parameters).fetchall()
+
+    def close(self) -> None:
+        """Closes this thread's connection."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            connection.close()
+            self._local.connection = None

@@ -1,0 +1,187 @@
+"""Files that are whole or not there: written aside, synced, renamed; arrays without pickle."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from learner.domain.example import Example
+from learner.domain.proxy import ProxyMask
+from learner.errors import CorruptFile
+from learner.ports import CaseRecord
+
+Arrays = dict[str, npt.NDArray[np.generic]]
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader, or a crash at any moment, finds the old one or the new one and nothing between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with aside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.rename(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of a file.
+
+    Raises:
+        CorruptFile: if it is gone or cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorruptFile(f"{path.name} cannot be read ({error.strerror}); restore the data folder from its backup") from error
+
+
+def pack(arrays: Mapping[str, npt.NDArray[np.generic]], *, compress: bool = True) -> bytes:
+    """Named arrays as one file."""
+    buffer = io.BytesIO()
+    save = np.savez_compressed if compress else np.savez
+    save(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def unpack(content: bytes, name: str) -> Arrays:
+    """What :func:`pack` packed.
+
+    Raises:
+        CorruptFile: if it was not packed so, or is cut off.
+    """
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise CorruptFile(f"{name} is damaged; restore the data folder from its backup") from error
+
+
+def _annotation_arrays(annotation: SparseAnnotation) -> Arrays:
+    planes = [(p.axis, p.index, list(PlaneKind).index(p.kind)) for p in annotation.planes]
+    return {
+        "labels": annotation.labels_DHW,
+        "known": np.packbits(annotation.known_LDHW, axis=None),
+        "label_count": np.array(annotation.label_count),
+        "planes": np.array(planes, dtype=np.int32).reshape(-1, 3),
+        "sources": np.array(annotation.sources, dtype=np.str_),
+        "readers": np.array(annotation.readers, dtype=np.str_),
+    }
+
+
+def _annotation(arrays: Arrays) -> SparseAnnotation:
+    labels_DHW = arrays["labels"].astype(np.uint8, copy=False)
+    shape = (int(arrays["label_count"]), *labels_DHW.shape)
+    known = np.unpackbits(arrays["known"].astype(np.uint8, copy=False), count=int(np.prod(shape)))
+    kinds = tuple(PlaneKind)
+    planes = arrays["planes"].astype(np.int64)
+    return SparseAnnotation(
+        labels_DHW=labels_DHW,
+        known_LDHW=known.reshape(shape).astype(np.bool_),
+        planes=tuple(Plane(int(axis), int(index), kinds[int(kind)]) for axis, index, kind in planes),
+        sources=tuple(str(uid) for uid in arrays["sources"]),
+        readers=tuple(str(name) for name in arrays["readers"]),
+    )
+
+
+class LocalCaseFiles:
+    """:class:`learner.ports.CaseFiles` in one folder.
+
+    Names of files carry numbers and UIDs that we derived ourselves, nothing that came from outside.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put_record(self, round_id: int, record: CaseRecord) -> None:
+        """See :meth:`learner.ports.CaseFiles.put_record`."""
+        arrays: Arrays = {"answer": record.labels_DHW}
+        if record.annotation is not None:
+            arrays |= _annotation_arrays(record.annotation)
+        if record.back_end_CDHW is not None:
+            arrays["back_end"] = np.round(record.back_end_CDHW.astype(np.float32) * 255).astype(np.uint8)
+        write_whole(self._record(round_id), pack(arrays))
+
+    def get_record(self, round_id: int) -> CaseRecord:
+        """See :meth:`learner.ports.CaseFiles.get_record`."""
+        path = self._record(round_id)
+        arrays = unpack(read_whole(path), path.name)
+        back_end = arrays.get("back_end")
+        return CaseRecord(
+            annotation=_annotation(arrays) if "labels" in arrays else None,
+            labels_DHW=arrays["answer"].astype(np.uint8, copy=False),
+            back_end_CDHW=None if back_end is None else (back_end.astype(np.float32) / 255).astype(np.float16),
+        )
+
+    def put_outgoing(self, sop_instance_uid: str, file: bytes) -> str:
+        """See :meth:`learner.ports.CaseFiles.put_outgoing`."""
+        path = self._folder / "outbox" / f"{sop_instance_uid}.dcm"
+        write_whole(path, file)
+        return path.relative_to(self._folder).as_posix()
+
+    def get_outgoing(self, path: str) -> bytes:
+        """See :meth:`learner.ports.CaseFiles.get_outgoing`."""
+        return read_whole(self._folder / path)
+
+    def drop_outgoing(self, path: str) -> None:
+        """See :meth:`learner.ports.CaseFiles.drop_outgoing`."""
+        (self._folder / path).unlink(missing_ok=True)
+
+    def put_example(self, round_id: int, example: Example) -> None:
+        """See :meth:`learner.ports.CaseFiles.put_example`."""
+        arrays: Arrays = {
+            "key": np.array(example.key),
+            "task_id": np.array(example.task_id),
+            "round_number": np.array(example.round_number),
+            "image": example.image_DHW,
+            "spacing": np.array(example.spacing_DHW),
+            "soft": np.round(example.proxy.soft_CDHW * 255).astype(np.uint8),
+            "confidence": np.round(example.proxy.confidence_DHW * 255).astype(np.uint8),
+            "method": np.array(example.proxy.method),
+            **_annotation_arrays(example.annotation),
+        }
+        write_whole(self._example(round_id), pack(arrays, compress=False))
+
+    def get_example(self, round_id: int) -> Example:
+        """See :meth:`learner.ports.CaseFiles.get_example`."""
+        path = self._example(round_id)
+        arrays = unpack(read_whole(path), path.name)
+        soft_CDHW = arrays["soft"].astype(np.float32)
+        soft_CDHW /= np.maximum(soft_CDHW.sum(axis=0), 1.0)
+        confidence_DHW = arrays["confidence"].astype(np.float32) / np.float32(255)
+        d, h, w = (float(mm) for mm in arrays["spacing"].astype(np.float64))
+        return Example(
+            key=str(arrays["key"]),
+            task_id=str(arrays["task_id"]),
+            round_number=int(arrays["round_number"]),
+            image_DHW=arrays["image"].astype(np.float32, copy=False),
+            spacing_DHW=(d, h, w),
+            annotation=_annotation(arrays),
+            proxy=ProxyMask(soft_CDHW, confidence_DHW.astype(np.float32), str(arrays["method"])),
+        )
+
+    def drop_example(self, round_id: int) -> None:
+        """See :meth:`learner.ports.CaseFiles.drop_example`."""
+        self._example(round_id).unlink(missing_ok=True)
+
+    def _record(self, round_id: int) -> Path:
+        return self._folder / "rounds" / f"{round_id:08d}.npz"
+
+    def _example(self, round_id: int) -> Path:
+        return self._folder / "examples" / f"{round_id:08d}.npz"

@@ -1,0 +1,221 @@
+"""Cursor, series, cases, rounds, results and flags, in SQLite."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dicom_io.codes import Code
+from learner.domain.case import Case, Round, RoundEvent, RoundState, next_state
+from learner.domain.task import Label, MatchingRule, Task
+from learner.ports import Clock, ResultRecord
+from learner.storage.database import Database
+
+_ROUND_FIELDS = frozenset({"case_id", "number", "reason", "reader", "checkpoint", "answered_at"})
+
+
+class SqliteRecords:
+    """:class:`learner.ports.Records` on tables."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._db = database
+        self._clock = clock
+
+    def cursor(self, feed: str) -> int:
+        """See :meth:`learner.ports.Records.cursor`."""
+        row = self._db.row("SELECT position FROM cursor WHERE feed = ?", (feed,))
+        return int(row["position"]) if row else 0
+
+    def set_cursor(self, feed: str, position: int) -> None:
+        """See :meth:`learner.ports.Records.set_cursor`."""
+        self._db.run(
+            "INSERT INTO cursor VALUES (?, ?) ON CONFLICT (feed) DO UPDATE SET position = excluded.position", (feed, position)
+        )
+
+    def series_digest(self, series_instance_uid: str) -> str:
+        """See :meth:`learner.ports.Records.series_digest`."""
+        row = self._db.row("SELECT digest FROM series WHERE series_uid = ?", (series_instance_uid,))
+        return str(row["digest"]) if row else ""
+
+    def set_series_digest(self, series_instance_uid: str, digest: str) -> None:
+        """See :meth:`learner.ports.Records.set_series_digest`."""
+        self._db.run(
+            "INSERT INTO series VALUES (?, ?) ON CONFLICT (series_uid) DO UPDATE SET digest = excluded.digest",
+            (series_instance_uid, digest),
+        )
+
+    def case(self, task_id: str, study_instance_uid: str, series_instance_uid: str) -> Case:
+        """See :meth:`learner.ports.Records.case`."""
+        self._db.run(
+            "INSERT INTO cases (task_id, study_uid, series_uid) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            (task_id, study_instance_uid, series_instance_uid),
+        )
+        row = self._db.row("SELECT * FROM cases WHERE task_id = ? AND series_uid = ?", (task_id, series_instance_uid))
+        assert row is not None
+        return _case(row)
+
+    def find_case(self, case_id: int) -> Case:
+        """See :meth:`learner.ports.Records.find_case`."""
+        row = self._db.row("SELECT * FROM cases WHERE case_id = ?", (case_id,))
+        if row is None:
+            raise KeyError(case_id)
+        return _case(row)
+
+    def open_round(
+        self, trigger_uid: str, series_instance_uid: str, *, case_id: int | None = None, number: int | None = None
+    ) -> int | None:
+        """See :meth:`learner.ports.Records.open_round`."""
+        row = self._db.row(
+            "INSERT INTO rounds (trigger_uid, series_uid, state, case_id, number, received_at) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING RETURNING round_id",
+            (trigger_uid, series_instance_uid, RoundState.QUEUED, case_id, number, self._clock.now()),
+        )
+        return int(row["round_id"]) if row else None
+
+    def find_round(self, round_id: int) -> Round:
+        """See :meth:`learner.ports.Records.find_round`."""
+        row = self._db.row("SELECT * FROM rounds WHERE round_id = ?", (round_id,))
+        if row is None:
+            raise KeyError(round_id)
+        return as_round(row)
+
+    def rounds_of(self, case_id: int) -> tuple[Round, ...]:
+        """See :meth:`learner.ports.Records.rounds_of`."""
+        rows = self._db.rows(
+            "SELECT * FROM rounds WHERE case_id = ? AND state IN (?, ?) ORDER BY number, round_id",
+            (case_id, RoundState.COMPUTED, RoundState.ANSWERED),
+        )
+        return tuple(as_round(row) for row in rows)
+
+    def waiting_for(self, series_instance_uid: str) -> tuple[Round, ...]:
+        """See :meth:`learner.ports.Records.waiting_for`."""
+        rows = self._db.rows(
+            "SELECT * FROM rounds WHERE source_uid = ? AND state = ? ORDER BY round_id",
+            (series_instance_uid, RoundState.WAITING),
+        )
+        return tuple(as_round(row) for row in rows)
+
+    def apply(self, round_id: int, event: RoundEvent, **changes: object) -> Round:
+        """See :meth:`learner.ports.Records.apply`."""
+        assert set(changes) <= _ROUND_FIELDS, f"no such field of a round: {set(changes) - _ROUND_FIELDS}"
+        with self._db.transaction():
+            state = next_state(self.find_round(round_id).state, event)
+            assignments = "".join(f", {name} = ?" for name in changes)
+            self._db.run(
+                f"UPDATE rounds SET state = ?{assignments} WHERE round_id = ?",  # noqa: S608 - names checked above
+                (state, *changes.values(), round_id),
+            )
+            return self.find_round(round_id)
+
+    def await_source(self, round_id: int, series_instance_uid: str, reason: str) -> None:
+        """See :meth:`learner.ports.Records.await_source`."""
+        with self._db.transaction():
+            self.apply(round_id, RoundEvent.SOURCE_MISSING, reason=reason)
+            self._db.run("UPDATE rounds SET source_uid = ? WHERE round_id = ?", (series_instance_uid, round_id))
+
+    def note_facts(self, round_id: int, **facts: object) -> None:
+        """See :meth:`learner.ports.Records.note_facts`."""
+        self._db.run(
+            "UPDATE rounds SET facts = json_patch(facts, ?) WHERE round_id = ?", (json.dumps(facts, allow_nan=False), round_id)
+        )
+
+    def add_results(self, results: Sequence[ResultRecord]) -> None:
+        """See :meth:`learner.ports.Records.add_results`."""
+        for result in results:
+            self._db.run(
+                "INSERT INTO results (sop_uid, series_uid, round_id, kind, path) VALUES (?, ?, ?, ?, ?)",
+                (result.sop_instance_uid, result.series_instance_uid, result.round_id, result.kind, result.path),
+            )
+
+    def results_of(self, round_id: int) -> tuple[ResultRecord, ...]:
+        """See :meth:`learner.ports.Records.results_of`."""
+        rows = self._db.rows("SELECT * FROM results WHERE round_id = ? ORDER BY rowid", (round_id,))
+        return tuple(_result(row) for row in rows)
+
+    def superseded_results(self, case_id: int, round_id: int) -> tuple[ResultRecord, ...]:
+        """See :meth:`learner.ports.Records.superseded_results`."""
+        rows = self._db.rows(
+            "SELECT results.* FROM results JOIN rounds USING (round_id) WHERE rounds.case_id = ? AND rounds.round_id < ? "
+            "AND results.sent_at IS NOT NULL AND results.deleted_at IS NULL ORDER BY results.rowid",
+            (case_id, round_id),
+        )
+        return tuple(_result(row) for row in rows)
+
+    def mark_sent(self, sop_instance_uid: str) -> None:
+        """See :meth:`learner.ports.Records.mark_sent`."""
+        self._db.run("UPDATE results SET sent_at = ? WHERE sop_uid = ?", (self._clock.now(), sop_instance_uid))
+
+    def mark_deleted(self, series_instance_uid: str) -> None:
+        """See :meth:`learner.ports.Records.mark_deleted`."""
+        self._db.run("UPDATE results SET deleted_at = ? WHERE series_uid = ?", (self._clock.now(), series_instance_uid))
+
+    def is_own_series(self, series_instance_uid: str) -> bool:
+        """See :meth:`learner.ports.Records.is_own_series`."""
+        return self._db.row("SELECT 1 FROM results WHERE series_uid = ?", (series_instance_uid,)) is not None
+
+    def is_own_object(self, sop_instance_uid: str) -> bool:
+        """See :meth:`learner.ports.Records.is_own_object`."""
+        return self._db.row("SELECT 1 FROM results WHERE sop_uid = ?", (sop_instance_uid,)) is not None
+
+    def keep_task(self, task: Task) -> None:
+        """See :meth:`learner.ports.Records.keep_task`."""
+        definition = json.dumps(asdict(task))
+        self._db.run("INSERT INTO tasks VALUES (?, ?) ON CONFLICT DO NOTHING", (task.task_id, definition))
+
+    def kept_tasks(self) -> tuple[Task, ...]:
+        """See :meth:`learner.ports.Records.kept_tasks`."""
+        return tuple(_task(json.loads(row["definition"])) for row in self._db.rows("SELECT * FROM tasks ORDER BY rowid"))
+
+    def flag(self, name: str) -> str:
+        """See :meth:`learner.ports.Records.flag`."""
+        row = self._db.row("SELECT value FROM flags WHERE name = ?", (name,))
+        return str(row["value"]) if row else ""
+
+    def set_flag(self, name: str, value: str) -> None:
+        """See :meth:`learner.ports.Records.set_flag`."""
+        self._db.run("INSERT INTO flags VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", (name, value))
+
+
+def as_round(row: sqlite3.Row) -> Round:
+    """A row of table ``rounds``."""
+    return Round(
+        row["round_id"],
+        row["trigger_uid"],
+        row["series_uid"],
+        RoundState(row["state"]),
+        row["case_id"],
+        row["number"],
+        row["reason"],
+        row["reader"],
+        row["checkpoint"],
+        row["received_at"],
+        row["answered_at"],
+        json.loads(row["facts"]),
+    )
+
+
+def _case(row: sqlite3.Row) -> Case:
+    return Case(row["case_id"], row["task_id"], row["study_uid"], row["series_uid"])
+
+
+def _result(row: sqlite3.Row) -> ResultRecord:
+    sent = row["sent_at"] is not None
+    return ResultRecord(row["sop_uid"], row["series_uid"], row["round_id"], row["kind"], row["path"], sent)
+
+
+def _task(definition: dict[str, Any]) -> Task:
+    labels = tuple(
+        Label(
+            number=label["number"],
+            name=label["name"],
+            category=Code(**label["category"]),
+            type=Code(**label["type"]),
+            colour=tuple(label["colour"]),
+        )
+        for label in definition["labels"]
+    )
+    rule = definition["match"] | {"modalities": tuple(definition["match"]["modalities"])}
+    return Task(**(definition | {"labels": labels, "match": MatchingRule(**rule)}))

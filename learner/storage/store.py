@@ -1,0 +1,52 @@
+"""The learner's store: one SQLite file and one folder."""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from learner.ports import Clock
+from learner.storage.checkpoints import LocalCheckpoints
+from learner.storage.database import Database
+from learner.storage.files import LocalCaseFiles
+from learner.storage.jobs import SqliteJobs
+from learner.storage.queries import Queries
+from learner.storage.records import SqliteRecords
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        """POSIX time in seconds."""
+        return time.time()
+
+
+class LocalStore:
+    """:class:`learner.ports.Store` in one folder.
+
+    Layout: ``apprentice.sqlite``, ``rounds/``, ``outbox/``, ``examples/``, ``checkpoints/<task>/``, ``replay/<task>/``.
+
+    Raises:
+        StoreError: if the folder cannot be used.
+    """
+
+    def __init__(self, folder: Path, *, keep_checkpoints: int = 5, clock: Clock | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        clock = clock or SystemClock()
+        self.folder = folder
+        self._database = Database(folder / "apprentice.sqlite")
+        self.records = SqliteRecords(self._database, clock)
+        self.jobs = SqliteJobs(self._database, clock)
+        self.checkpoints = LocalCheckpoints(self._database, folder, keep_checkpoints, clock)
+        self.files = LocalCaseFiles(folder)
+        self.queries = Queries(self._database)
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """See :meth:`learner.ports.Store.transaction`."""
+        return self._database.transaction()
+
+    def close(self) -> None:
+        """Closes this thread's connection."""
+        self._database.close()

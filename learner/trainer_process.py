@@ -1,0 +1,105 @@
+"""The trainer as a child process: lower priority, started again when it dies, gone when its parent is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import structlog
+
+from learner.app.worker import backoff_s
+
+_log = structlog.get_logger(__name__)
+NICENESS = 10
+"""Added to the trainer's niceness: where cores are scarce, answers come first."""
+_STOP_S = 20.0
+
+
+class TrainerProcess:
+    """Starts ``apprentice trainer`` and keeps it alive.
+
+    The parent holds one end of a pipe as the child's standard input: when the parent is gone, however it went, that closes and
+    the child stops between two steps.
+
+    Args:
+        configuration: the settings file that the child reads.
+    """
+
+    def __init__(self, configuration: Path) -> None:
+        self._configuration = configuration
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._supervise, name="trainer-supervisor", daemon=True)
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Starts the child and its supervision."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Asks the child to stop after its step, and kills it if it does not."""
+        self._stop.set()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        self._thread.join(_STOP_S + 5)
+
+    @property
+    def alive(self) -> bool:
+        """Whether the child runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Process number of the child, or None before it started."""
+        return self._process.pid if self._process is not None else None
+
+    def _supervise(self) -> None:
+        failures = 0
+        while not self._stop.is_set():
+            self._process = self._spawn()
+            code = self._wait()
+            if self._stop.is_set():
+                return
+            failures += 1
+            self.restarts += 1
+            _log.error("trainer ended, starting it again", exit_code=code, restarts=self.restarts)
+            self._stop.wait(backoff_s(failures))
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "learner", "trainer", "--config", str(self._configuration)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})  # noqa: S603 - ourselves
+
+    def _wait(self) -> int:
+        assert self._process is not None
+        while not self._stop.is_set():
+            try:
+                return self._process.wait(timeout=0.5)
+            except subprocess.TimeoutExpired:
+                continue
+        try:
+            return self._process.wait(timeout=_STOP_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+def stop_with_parent(stop: threading.Event) -> None:
+    """In the child: sets ``stop`` on SIGTERM, SIGINT, and when the parent's end of standard input closes."""
+
+    def on_signal(_number: int, _frame: object) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1):
+            pass
+        stop.set()
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()

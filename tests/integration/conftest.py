@@ -1,0 +1,3 @@
+from orthanc_fixtures import make_orthanc, orthanc
+
+__all__ = ["make_orthanc", "orthanc"]
