@@ -7,6 +7,7 @@ read as what it should be counts as absent.
 
 from __future__ import annotations
 
+import struct
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from io import BytesIO
 import numpy as np
 import numpy.typing as npt
 from pydicom import dcmread
-from pydicom.dataelem import RawDataElement
+from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
@@ -41,6 +42,7 @@ UNREADABLE = (
     LookupError,
     OverflowError,
     MemoryError,
+    struct.error,
 )
 """What pydicom and its decoders are known to raise on bytes that are not what they claim to be."""
 
@@ -76,7 +78,7 @@ _SILENCE = _Silence()
 
 @contextmanager
 def lenient() -> Iterator[None]:
-    """For as long as it lasts, values that break the standard's rules of form pass without a warning. Reentrant, thread-safe."""
+    """While it lasts, values that break the standard's rules of form pass without a warning. Reentrant, thread-safe."""
     _SILENCE.enter()
     try:
         yield
@@ -120,10 +122,10 @@ def _is_cut_off(dataset: Dataset) -> bool:
     tags = sorted(dataset.keys())
     if not tags:
         return True
-    last = dataset.get_item(tags[-1])
-    if not isinstance(last, RawDataElement) or last.value is None or last.length == UNDEFINED_LENGTH:
+    last: DataElement | RawDataElement | None = dataset.get_item(tags[-1])  # pydicom's own annotation is narrower
+    if not isinstance(last, RawDataElement) or last.length == UNDEFINED_LENGTH:
         return False
-    return len(last.value) < last.length
+    return len(last.value or b"") < last.length
 
 
 def text(dataset: Dataset, keyword: str) -> str:

@@ -73,12 +73,13 @@ def _segments(dataset: Dataset, geometry: Geometry, left_out: Counter[str]) -> t
     for number, roi in enumerate(items(dataset, "StructureSetROISequence"), start=1):
         roi_number = integer(roi, "ROINumber")
         observation = observed.get(roi_number, Dataset())
+        identified = first_item(observation, "RTROIIdentificationCodeSequence")
         mask_DHW = _mask(contours.get(roi_number, Dataset()), geometry, left_out)
         segments.append(
             DrawnSegment(
                 number=number,
                 label=text(roi, "ROIName") or text(observation, "ROIObservationLabel"),
-                category=coded(first_item(observation, "RTROIIdentificationCodeSequence"), "SegmentedPropertyCategoryCodeSequence"),
+                category=coded(identified, "SegmentedPropertyCategoryCodeSequence"),
                 type=coded(observation, "RTROIIdentificationCodeSequence"),
                 mask_DHW=mask_DHW,
                 algorithm_type=text(roi, "ROIGenerationAlgorithm").upper(),

@@ -212,7 +212,7 @@ def _refuse_other_space(
     foreign = bool(named) and not named & own
     if geometry.frame_of_reference_is_derived:
         if foreign:
-            problem = f"it refers to images that are not of series {series.series_instance_uid}, which has no frame of reference"
+            problem = f"it refers to images that are not of series {series.series_instance_uid}, without frame of reference"
             raise SourceMissing(name, problem, "Send the series that it was drawn on.")
         problem = "its frames fit no slice of the image, which has no frame of reference to compare positions in"
         raise GeometryMismatch(name, problem, "Draw on the original slices.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
-from pydicom.pixels import apply_modality_lut
+from pydicom.pixels.processing import apply_modality_lut
 
 from dicom_io.datasets import UNREADABLE, integer, items, lenient, number, numbers, parse, text
 from dicom_io.errors import InvalidObject, SeriesNotAVolume, UnsupportedObject
@@ -135,8 +135,8 @@ def _slice_of(dataset: Dataset) -> _Slice:
         problem = "Image Position, Image Orientation or Pixel Spacing is missing or malformed"
         raise InvalidObject(name, problem, "Send the original images of the scanner.")
     row, column = orientation[:3], orientation[3:]
-    lengths = np.linalg.norm(row), np.linalg.norm(column)
-    if max(abs(lengths[0] - 1), abs(lengths[1] - 1), abs(row @ column)) > 1e-2:
+    lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
+    if np.abs([lengths[0] - 1, lengths[1] - 1, row @ column]).max() > 1e-2:
         raise InvalidObject(name, "Image Orientation is no pair of perpendicular directions", "Send the original images.")
     orientation = np.concatenate([row / lengths[0], column / lengths[1]])
     return _Slice(dataset, uid, position, orientation, spacing)
@@ -186,7 +186,11 @@ def _normal(part: _Slice) -> FloatArray:
 
 def _sorted_along_normal(slices: Sequence[_Slice]) -> list[_Slice]:
     normal = _normal(slices[0])
-    return sorted(slices, key=lambda part: (float(part.position @ normal), part.uid))
+
+    def place(part: _Slice) -> tuple[float, str]:
+        return float(part.position @ normal), part.uid
+
+    return sorted(slices, key=place)
 
 
 def _regular_step(name: str, ordered: Sequence[_Slice]) -> FloatArray:
@@ -296,5 +300,6 @@ def _header(dataset: Dataset) -> Dataset:
     """The dataset without its pixels and overlays; what pydicom cached of them goes too."""
     header = Dataset()
     header.update({tag: dataset.get_item(tag) for tag in dataset.keys() if tag.group < 0x6000})  # noqa: SIM118 - raw elements
-    header.set_original_encoding(*dataset.original_encoding, dataset.original_character_set)
+    implicit, little_endian = dataset.original_encoding
+    header.set_original_encoding(implicit, little_endian, dataset.original_character_set)
     return header

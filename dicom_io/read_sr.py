@@ -189,9 +189,7 @@ def _segments(regions: list[_Region], slices: dict[str, int], shape: tuple[int, 
         meaning = group.finding.meaning if group.finding else ""
         label = meaning if by_finding or not group.tracking else group.tracking
         tracking = "" if by_finding else group.tracking
-        segments.append(
-            DrawnSegment(number, label or meaning, group.category, group.finding, mask_DHW, "MANUAL", "", tracking)
-        )
+        segments.append(DrawnSegment(number, label or meaning, group.category, group.finding, mask_DHW, "MANUAL", "", tracking))
     return tuple(segments)
 
 

@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 import highdicom as hd
 import numpy as np
+from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.annotation import BoolArray
-from dicom_io.contours import outlines
+from dicom_io.contours import FloatArray, outlines
 from dicom_io.datasets import lenient
 from dicom_io.identifiers import derived_uid
 from dicom_io.results import ResultIdentity, SegmentDescription
@@ -84,20 +85,20 @@ def write_contour_sr(
 ) -> bytes:
     """What a reader drew, as an SR of TID 1500 with one planar region (TID 1410, closed SCOORD POLYLINE) for each outline.
 
-    Arguments, result and errors are those of :func:`write_drawing_seg`. Outlines run half-way between pixel centres, so that the
-    pixel-centre rule gives the mask back; holes are kept (see :func:`dicom_io.contours.outlines`).
+    Arguments, result and errors are those of :func:`write_drawing_seg`. Outlines run half-way between pixel centres, so
+    that the pixel-centre rule gives the mask back; holes are kept (see :func:`dicom_io.contours.outlines`).
     """
     drawn = _drawn_slices(source, masks)
     identity = _identity(source, masks, "SR", reader, series_description, created, series_number)
     day, moment = date_and_time(identity.created)
     with lenient():
         evidence = source_headers(source, drawn)
-        groups = []
+        groups: list[hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations] = []
         for segment in segments:
             for index, header in zip(drawn, evidence, strict=True):
                 mask_DHW = masks.get(segment.number)
                 for polygon in [] if mask_DHW is None else outlines(mask_DHW[index]):
-                    groups.append(_planar_group(source, segment, header, polygon + 0.5, len(groups), identity))
+                    groups.append(_planar_group(segment, header, polygon + 0.5, len(groups), identity))
         report = hd.sr.MeasurementReport(
             observation_context=hd.sr.ObservationContext(
                 observer_person_context=hd.sr.ObserverContext(
@@ -125,7 +126,7 @@ def write_contour_sr(
 
 
 def _planar_group(
-    source: ImageSeries, segment: SegmentDescription, header: object, points: object, place: int, identity: ResultIdentity
+    segment: SegmentDescription, header: Dataset, points: FloatArray, place: int, identity: ResultIdentity
 ) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     """One measurement group: a closed polygon on one slice."""
     return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(

@@ -32,9 +32,7 @@ def resampled(pixels_NHW: BoolArray, frames: Frames, members: npt.NDArray[np.int
     return out_DHW
 
 
-def _paste(
-    out_DHW: BoolArray, pixels_HW: BoolArray, frames: Frames, member: int, distance: float, target: Geometry
-) -> None:
+def _paste(out_DHW: BoolArray, pixels_HW: BoolArray, frames: Frames, member: int, distance: float, target: Geometry) -> None:
     """One frame, as a slab of ``distance`` thickness, into the target."""
     orientation, position = frames.orientations[member], frames.positions[member]
     spacing = frames.spacings[member] if np.isfinite(frames.spacings[member]).all() else np.array(target.spacing_DHW[1:])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.encaps import generate_frames
-from pydicom.pixels import get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import RLELossless
 
 from dicom_io.datasets import UNREADABLE, first_item, integer, items, numbers, text
@@ -136,7 +137,7 @@ def _pixels(dataset: Dataset, name: str) -> npt.NDArray[np.uint16] | npt.NDArray
     if kind == "LABELMAP":
         return stored.astype(np.uint16, copy=False)
     if kind == "FRACTIONAL":
-        return np.asarray(stored * 2.0 >= max(1, integer(dataset, "MaximumFractionalValue", 255)))
+        return np.asarray(stored.astype(np.float32) * 2 >= max(1, integer(dataset, "MaximumFractionalValue", 255)))
     return np.asarray(stored != 0)
 
 
@@ -160,24 +161,24 @@ def _packed_rle(pixel_data: bytes, shape: tuple[int, int, int]) -> npt.NDArray[n
     """Frames of packed bits that were run-length encoded as bytes; pydicom decodes whole bytes only."""
     count, rows, columns = shape
     width = (rows * columns + 7) // 8
-    decoder = get_decoder(RLELossless)
+    encapsulated = list(generate_frames(pixel_data, number_of_frames=count))
+    if len(encapsulated) < count:
+        raise EOFError("pixel data is shorter than its frames")
     frames = np.empty(shape, np.uint8)
-    for index, frame in enumerate(generate_frames(pixel_data, number_of_frames=count)):
-        if index == count:
-            break
-        packed, _ = decoder.as_array(
-            _encapsulated(frame),
-            index=0,
-            rows=1,
-            columns=width,
-            number_of_frames=1,
-            samples_per_pixel=1,
-            photometric_interpretation="MONOCHROME2",
-            bits_allocated=8,
-            bits_stored=8,
-            pixel_representation=0,
-            pixel_keyword="PixelData",
-        )
+    decoder = get_decoder(RLELossless)
+    for index, frame in enumerate(encapsulated[:count]):
+        options: Any = {  # pydicom annotates its keyword arguments as one TypedDict that mypy cannot unpack
+            "rows": 1,
+            "columns": width,
+            "number_of_frames": 1,
+            "samples_per_pixel": 1,
+            "photometric_interpretation": "MONOCHROME2",
+            "bits_allocated": 8,
+            "bits_stored": 8,
+            "pixel_representation": 0,
+            "pixel_keyword": "PixelData",
+        }
+        packed, _ = decoder.as_array(_encapsulated(frame), index=0, **options)
         frames[index] = np.unpackbits(packed.reshape(-1), count=rows * columns, bitorder="little").reshape(rows, columns)
     return frames
 

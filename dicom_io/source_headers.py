@@ -14,7 +14,7 @@ from io import BytesIO
 from pydicom.config import RAISE
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
-from pydicom.valuerep import DA, DSfloat, PersonName, TM, format_number_as_ds, validate_value
+from pydicom.valuerep import DA, TM, DSfloat, PersonName, format_number_as_ds, validate_value
 
 from dicom_io.datasets import UNREADABLE, items, lenient, number, numbers, text
 from dicom_io.volume import ImageSeries

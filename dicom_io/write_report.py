@@ -18,9 +18,7 @@ from dicom_io.write_seg import concept
 _OF_INTEREST = Code("113000", "DCM", "Of Interest")
 
 
-def write_guidance(
-    source: ImageSeries, suggestions: Sequence[tuple[int, float, str]], identity: ResultIdentity
-) -> bytes:
+def write_guidance(source: ImageSeries, suggestions: Sequence[tuple[int, float, str]], identity: ResultIdentity) -> bytes:
     """The slices to draw next as a Key Object Selection (PS3.3 section A.35.4, PS3.16 TID 2010).
 
     Args:

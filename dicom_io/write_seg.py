@@ -1,7 +1,7 @@
 """Predictions and residuals as DICOM SEG BINARY, on the grid of their source, so that every viewer shows them.
 
-Written strictly: Explicit VR Little Endian, segments 1..n, references to the source slices, codes, colours, the algorithm and its
-version. The same input gives the same bytes.
+Written strictly: Explicit VR Little Endian, segments 1..n, references to the source slices, codes, colours, the algorithm
+and its version. The same input gives the same bytes.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def concept(code: Code) -> CodedConcept:
 
 
 def colour_of(rgb: tuple[int, int, int]) -> Any:
-    """sRGB as CIELab (PS3.3 section C.10.7.1.1)."""
+    """A colour from sRGB to CIELab (PS3.3 section C.10.7.1.1)."""
     return hd.color.CIELabColor.from_rgb(*rgb)
 
 
@@ -192,7 +192,8 @@ def _check(source: ImageSeries, shape: tuple[int, ...], segments: Sequence[Segme
 
 def _description(source: ImageSeries, segment: SegmentDescription, identity: ResultIdentity, kind: str) -> Any:
     """One item of Segment Sequence, made by the algorithm; its tracking UID is the same in every round."""
-    tracked = derived_uid("tracking", source.volume.series.series_instance_uid, identity.task_id, segment.type.value, segment.name)
+    series_uid = source.volume.series.series_instance_uid
+    tracked = derived_uid("tracking", series_uid, identity.task_id, segment.type.value, segment.name)
     return hd.seg.SegmentDescription(
         segment_number=segment.number,
         segment_label=short(segment.name) or f"segment {segment.number}",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import structlog
 
-from learner.app.worker import backoff_s
+from learner.app.attempts import backoff_s
 
 _log = structlog.get_logger(__name__)
 NICENESS = 10

@@ -65,7 +65,8 @@ class ChangeCallback:
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
 
-    def __call__(self, change: int, level: int, resource: str) -> None:
+    def __call__(self, change: int, _level: int, resource: str) -> None:
+        """Takes one change; called by Orthanc's dispatcher."""
         try:
             kind = _KINDS.get(change)
             if kind is not None:
@@ -90,7 +91,8 @@ class StatusRoute:
         self._asked_at = 0.0
         self._last: dict[str, Any] = {"reachable": False, "problem": "not asked yet", "state": None}
 
-    def __call__(self, output: Any, uri: str, **request: Any) -> None:
+    def __call__(self, output: Any, _uri: str, **request: Any) -> None:
+        """Answers one request; called by one of Orthanc's HTTP threads."""
         if request.get("method") != "GET":
             output.SendMethodNotAllowed("GET")
             return

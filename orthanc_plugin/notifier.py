@@ -1,7 +1,7 @@
 """A bounded queue of changes, and one daemon thread that tells them to the learner.
 
 Concurrency: Orthanc's dispatcher calls ``note`` and never waits; the lock is only held to look into a dictionary. What is the
-same waits once, what does not fit is dropped and counted, and while the learner is away the thread tries again, ever more rarely.
+same waits once, what does not fit is dropped and counted. While the learner is away the thread tries again, ever more rarely.
 """
 
 from __future__ import annotations

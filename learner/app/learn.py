@@ -8,9 +8,10 @@ from dataclasses import asdict, dataclass
 
 import structlog
 
+from learner.app.attempts import retry_or_park
 from learner.domain.job import Job, JobKind
 from learner.errors import CorruptFile, LeaseLost
-from learner.ports import Store, Trainer
+from learner.ports import Clock, Store, Trainer
 
 PAUSED = "training_paused"
 """Flag: training stands still while it is ``yes``."""
@@ -29,11 +30,13 @@ class LearnSettings:
         steps: training steps a job.
         lease_s: how long a job stays ours without a sign of life, in seconds.
         yield_s: how long a step waits at most while readers are being answered, in seconds.
+        attempts: how often an unexpected failure is tried before the job is parked.
     """
 
     steps: int
     lease_s: float = 120.0
     yield_s: float = 30.0
+    attempts: int = 5
 
 
 class Learn:
@@ -48,6 +51,7 @@ class Learn:
         settings: how.
         stopping: whether the node is about to stop.
         wait: waits for so many seconds; returns early when the node stops.
+        clock: time.
     """
 
     def __init__(
@@ -57,12 +61,14 @@ class Learn:
         settings: LearnSettings,
         stopping: Callable[[], bool],
         wait: Callable[[float], object],
+        clock: Clock,
     ) -> None:
         self._store = store
         self._make_trainer = make_trainer
         self._settings = settings
         self._stopping = stopping
         self._wait = wait
+        self._clock = clock
         self._trainers: dict[str, Trainer] = {}
 
     def run_once(self) -> bool:
@@ -88,9 +94,9 @@ class Learn:
             self._trainers.clear()
             self._store.jobs.park(job, str(error))
             _log.error("learn job given up", round=job.round_id, error=str(error))
-        except BaseException:
+        except Exception as error:
             self._trainers.clear()
-            raise
+            retry_or_park(self._store.jobs, job, error, self._clock.now(), self._settings.attempts)
         return True
 
     def _learn(self, job: Job) -> None:

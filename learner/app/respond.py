@@ -13,9 +13,9 @@ import structlog
 
 from dicom_io.errors import DicomIoError, NotInPacs, PacsRefused, PacsUnavailable
 from dicom_io.pacs.port import Archive, Sink
+from learner.app.attempts import backoff_s, retry_or_park
 from learner.app.compute import Computation, Compute, NothingNew, SourceAwaited
 from learner.app.results import PREDICTION
-from learner.app.worker import backoff_s
 from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.job import Job, JobKind
 from learner.errors import LeaseLost
@@ -81,7 +81,7 @@ class Respond:
             self._store.jobs.park(job, str(error))
             _log.error("archive refused, job parked", round=job.round_id, reason=str(error))
         except Exception as error:
-            self._failed(job, error)
+            retry_or_park(self._store.jobs, job, error, self._clock.now(), self._settings.attempts)
         return True
 
     def _respond(self, job: Job) -> None:
@@ -187,12 +187,3 @@ class Respond:
         for old in self._store.records.superseded_results(round_.case_id, round_.round_id):
             self._archive.delete_series(old.series_instance_uid)
             self._store.records.mark_deleted(old.series_instance_uid)
-
-    def _failed(self, job: Job, error: Exception) -> None:
-        """An unexpected failure: tried a few times, then parked where an operator sees it."""
-        reason = f"unexpected {type(error).__name__}; the log has the traceback of round {job.round_id}"
-        _log.exception("respond job failed", round=job.round_id, attempt=job.attempts)
-        if job.attempts >= self._settings.attempts:
-            self._store.jobs.park(job, reason)
-        else:
-            self._store.jobs.release(job, self._clock.now() + backoff_s(job.attempts), reason)

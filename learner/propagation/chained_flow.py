@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dicom_io.annotation import SparseAnnotation
 from learner.domain.proxy import ProxyMask
 from learner.propagation.confidence import DEFAULT_ERROR, ErrorModel
-from learner.propagation.engine import Settings, complete
+from learner.propagation.engine import Method, complete
 from learner.propagation.motion import FlowMotion
 
 FloatArray = npt.NDArray[np.float32]
@@ -37,11 +37,5 @@ class ChainedFlow:
         self, image_DHW: FloatArray, spacing_DHW: tuple[float, float, float], annotation: SparseAnnotation
     ) -> ProxyMask:
         """Proxy mask of a volume; see :class:`learner.ports.Propagator`."""
-        return complete(
-            image_DHW,
-            spacing_DHW,
-            annotation,
-            lambda region_DHW: FlowMotion(region_DHW, self.sigma),
-            Settings(error=self.error),
-            self.name,
-        )
+        method = Method(self.name, lambda region_DHW: FlowMotion(region_DHW, self.sigma), error=self.error)
+        return complete(image_DHW, spacing_DHW, annotation, method)

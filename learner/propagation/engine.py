@@ -7,6 +7,7 @@ the structure; a drawn one is continued by half a gap and no further.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +17,8 @@ import numpy.typing as npt
 from dicom_io.annotation import SparseAnnotation
 from learner.domain.proxy import ProxyMask, imprint
 from learner.propagation.confidence import DEFAULT_ERROR, ErrorModel, confidence
-from learner.propagation.interval import Fields, Shape, between, outwards
-from learner.propagation.motion import FlowMotion, Motion
+from learner.propagation.interval import Fields, Filling, Shape
+from learner.propagation.motion import Motion
 from learner.propagation.signed_distance import NOWHERE, label_scores, signed_distance, soften
 
 FloatArray = npt.NDArray[np.float32]
@@ -25,14 +26,18 @@ MakeMotion = Callable[[FloatArray], Motion]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Method:
     """How planes are completed.
 
     Attributes:
+        name: for provenance.
+        make_motion: motion of a region of the image, its first axis being the one along which planes are stacked.
         nearest: copy the nearer plane instead of blending both.
         error: how uncertain contours become.
     """
 
+    name: str
+    make_motion: MakeMotion
     nearest: bool = False
     error: ErrorModel = DEFAULT_ERROR
 
@@ -41,9 +46,7 @@ def complete(
     image_DHW: FloatArray,
     spacing_DHW: tuple[float, float, float],
     annotation: SparseAnnotation,
-    make_motion: MakeMotion,
-    settings: Settings,
-    name: str,
+    method: Method,
 ) -> ProxyMask:
     """Completes each axis that has drawn planes on its own and merges them by confidence.
 
@@ -51,9 +54,10 @@ def complete(
         image_DHW: float32 voxels.
         spacing_DHW: voxel spacing in mm.
         annotation: what is known.
-        make_motion: motion of a region of the image, its first axis being the one along which planes are stacked.
-        settings: how.
-        name: for provenance.
+        method: how.
+
+    Raises:
+        ValueError: if image and annotation differ in shape.
     """
     if image_DHW.shape != annotation.labels_DHW.shape:
         raise ValueError(f"image {image_DHW.shape} and annotation {annotation.labels_DHW.shape} differ in shape")
@@ -64,13 +68,13 @@ def complete(
         if _drawn(annotation, axis):
             image, labels = np.moveaxis(image_DHW, axis, 0), np.moveaxis(annotation.labels_DHW, axis, 0)
             known = np.moveaxis(annotation.known_LDHW, axis + 1, 1)
-            spacing = (spacing_DHW[axis], *(s for i, s in enumerate(spacing_DHW) if i != axis))
-            stack = _Stack(image, labels, known, spacing, _planes(annotation, axis))
-            soft, sure = stack.complete(make_motion, settings)
+            row_mm, column_mm = (s for i, s in enumerate(spacing_DHW) if i != axis)
+            stack = _Stack(image, labels, known, (spacing_DHW[axis], row_mm, column_mm), _planes(annotation, axis))
+            soft, sure = stack.complete(method)
             results.append((np.moveaxis(soft, 1, axis + 1), np.moveaxis(sure, 0, axis)))
     soft_CDHW, confidence_DHW = _merge(results, annotation)
     confidence_DHW[annotation.known_DHW] = 1.0
-    return ProxyMask(imprint(soft_CDHW, annotation), confidence_DHW, name)
+    return ProxyMask(imprint(soft_CDHW, annotation), confidence_DHW, method.name)
 
 
 def _planes(annotation: SparseAnnotation, axis: int) -> tuple[int, ...]:
@@ -96,7 +100,7 @@ def _merge(results: Sequence[tuple[FloatArray, FloatArray]], annotation: SparseA
         return results[0][0], np.ascontiguousarray(results[0][1])
     weights = [sure + np.float32(1e-3) for _, sure in results]
     total = np.sum(weights, axis=0)
-    soft_CDHW = sum((soft * (w / total) for (soft, _), w in zip(results, weights, strict=True)), start=np.float32(0.0))
+    soft_CDHW = np.sum([soft * (w / total) for (soft, _), w in zip(results, weights, strict=True)], axis=0)
     return np.asarray(soft_CDHW, dtype=np.float32), np.max([sure for _, sure in results], axis=0)
 
 
@@ -110,26 +114,24 @@ class _Stack:
     spacing_DHW: tuple[float, float, float]
     planes: tuple[int, ...]
 
-    def complete(self, make_motion: MakeMotion, settings: Settings) -> tuple[FloatArray, FloatArray]:
+    def complete(self, method: Method) -> tuple[FloatArray, FloatArray]:
         """Soft labels ``(C, D, H, W)`` and confidence ``(D, H, W)`` of the whole stack."""
         rows, columns = self._region()
-        motion = make_motion(np.ascontiguousarray(self.image_DHW[:, rows, columns], dtype=np.float32))
+        motion = method.make_motion(np.ascontiguousarray(self.image_DHW[:, rows, columns], dtype=np.float32))
         label_count, depth = len(self.known_LDHW), len(self.labels_DHW)
         size = (rows.stop - rows.start, columns.stop - columns.start)
         scores_LDHW = np.full((label_count, depth, *size), NOWHERE, dtype=np.float32)
         fields = Fields.unknown(depth, size)
         for planes, numbers in self._groups().items():
-            part = self._complete_group(planes, numbers, motion, settings, (rows, columns))
+            part = self._complete_group(planes, numbers, (rows, columns), motion, nearest=method.nearest)
             scores_LDHW[[n - 1 for n in numbers]] = part[0]
             fields = fields.worst(part[1])
-        if isinstance(motion, FlowMotion):
-            motion.forget()
         soft_CDHW = np.zeros((label_count + 1, *self.labels_DHW.shape), dtype=np.float32)
         soft_CDHW[0] = 1.0
         sure_DHW = np.empty(self.labels_DHW.shape, dtype=np.float32)
         for index in range(depth):
             scores = scores_LDHW[:, index]
-            error = settings.error.contour(fields, index, self.spacing_DHW)
+            error = method.error.contour(fields, index, self.spacing_DHW)
             soft = soften(scores, error)
             soft_CDHW[:, index, rows, columns] = soft
             inner = confidence(fields, index, soft, scores)
@@ -142,11 +144,12 @@ class _Stack:
         drawn = np.zeros(self.labels_DHW.shape[1:], dtype=bool)
         for index in self.planes:
             drawn |= self.labels_DHW[index] > 0
-        spans = []
-        for axis, length in enumerate(drawn.shape):
+        spans: list[slice] = []
+        for axis in (0, 1):
             where = np.flatnonzero(drawn.any(axis=1 - axis))
-            margin = max(32, int(where[-1] - where[0]) // 2)
-            spans.append(slice(max(0, int(where[0]) - margin), min(length, int(where[-1]) + margin + 1)))
+            first, last = int(where[0]), int(where[-1])
+            margin = max(32, (last - first) // 2)
+            spans.append(slice(max(0, first - margin), min(drawn.shape[axis], last + margin + 1)))
         return spans[0], spans[1]
 
     def _groups(self) -> dict[tuple[int, ...], list[int]]:
@@ -159,12 +162,7 @@ class _Stack:
         return groups
 
     def _complete_group(
-        self,
-        planes: tuple[int, ...],
-        numbers: list[int],
-        motion: Motion,
-        settings: Settings,
-        region: tuple[slice, slice],
+        self, planes: tuple[int, ...], numbers: list[int], region: tuple[slice, slice], motion: Motion, *, nearest: bool
     ) -> tuple[FloatArray, Fields]:
         """Scores ``(labels of the group, D, h, w)`` and what their certainty depends on."""
         rows, columns = region
@@ -181,11 +179,12 @@ class _Stack:
         for index in planes:
             distances_KDHW[:, index] = shapes[index].distances_KHW
             fields.mark_known(index)
-        for first, last in zip(planes, planes[1:], strict=False):
-            between(shapes[first], shapes[last], motion, settings.nearest, distances_KDHW, fields, self.spacing_DHW)
-            if isinstance(motion, FlowMotion):
-                motion.forget()
-        outwards([shapes[i] for i in planes], motion, distances_KDHW, fields, self.spacing_DHW)
+        filling = Filling(distances_KDHW, fields, self.spacing_DHW, motion, nearest)
+        for first, last in itertools.pairwise(planes):
+            filling.between(shapes[first], shapes[last])
+            motion.forget()
+        filling.outwards([shapes[i] for i in planes])
+        motion.forget()
         fields.radius_mm = max([s.radius_mm for s in shapes.values()] + [1.0])
         scores = np.stack([label_scores(d[0], d[1:]) for d in np.moveaxis(distances_KDHW, 1, 0)], axis=1)
         return scores, fields

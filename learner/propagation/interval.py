@@ -1,4 +1,8 @@
-"""Shapes on known planes, carried into the slices between them and, a little, beyond them."""
+"""Shapes on known planes, carried into the slices between them and, a little, beyond them.
+
+A structure ends like a dome: where it is known to be absent on the next known plane, its contour shrinks with the square of the
+way gone, and is gone when it gets there.
+"""
 
 from __future__ import annotations
 
@@ -91,148 +95,110 @@ class Fields:
         )
 
 
-def between(
-    first: Shape,
-    last: Shape,
-    motion: Motion,
-    nearest: bool,
-    distances_KDHW: FloatArray,
-    fields: Fields,
-    spacing_DHW: tuple[float, float, float],
-) -> None:
-    """Fills the slices between two known planes, in place.
+@dataclass(frozen=True, eq=False)
+class Filling:
+    """A stack whose known planes are filled in, and the means to fill the others; works in place.
 
-    Args:
-        first: the plane with the lower index.
-        last: the plane with the higher index.
+    Attributes:
+        distances_KDHW: signed distances in mm: of the object, then of each label.
+        fields: what their certainty depends on.
+        spacing_DHW: voxel spacing in mm.
         motion: carries shapes from slice to slice.
         nearest: copy the nearer plane instead of blending both.
-        distances_KDHW: signed distances of the stack, to be filled.
-        fields: certainty of the stack, to be filled.
-        spacing_DHW: voxel spacing in mm.
     """
-    inside = range(first.index + 1, last.index)
-    count, pixel = last.index - first.index, max(spacing_DHW[1:])
-    for index in inside:
-        fields.distance_mm[index] = spacing_DHW[0] * min(index - first.index, last.index - index)
-    if not first.present[0] and not last.present[0]:
-        return
-    if first.present[0]:
-        for step in motion.carry(first.index, inside):
-            distances_KDHW[:, step.index] = first.carried(step)
-            _add_inconsistency(fields, step, 1.0 - (step.index - first.index) / count, pixel)
-    if not last.present[0]:
+
+    distances_KDHW: FloatArray
+    fields: Fields
+    spacing_DHW: tuple[float, float, float]
+    motion: Motion
+    nearest: bool
+
+    def between(self, first: Shape, last: Shape) -> None:
+        """Fills the slices between two known planes, ``first`` being the one with the lower index."""
+        inside = range(first.index + 1, last.index)
+        count = last.index - first.index
         for index in inside:
-            here = distances_KDHW[:, index]
-            _blend(first, last, (index - first.index) / count, count, nearest, here.copy(), last.distances_KHW, here)
-        return
-    for step in motion.carry(last.index, inside[::-1]):
-        share = (step.index - first.index) / count
-        from_first, from_last = distances_KDHW[:, step.index].copy(), last.carried(step)
-        _blend(first, last, share, count, nearest, from_first, from_last, distances_KDHW[:, step.index])
-        _add_inconsistency(fields, step, share, pixel)
-        both = [k for k in range(len(from_last)) if first.present[k] and last.present[k]]
-        if both:
-            fields.disagreement_DHW[step.index] = np.abs(from_first[both] - from_last[both]).max(axis=0)
+            self.fields.distance_mm[index] = self.spacing_DHW[0] * min(index - first.index, last.index - index)
+        if first.present[0]:
+            for step in self.motion.carry(first.index, inside):
+                self.distances_KDHW[:, step.index] = first.carried(step)
+                self._add_inconsistency(step, 1.0 - (step.index - first.index) / count)
+        if last.present[0]:
+            for step in self.motion.carry(last.index, inside[::-1]):
+                share = (step.index - first.index) / count
+                self._blend((first, last), share, step.index, last.carried(step))
+                self._add_inconsistency(step, share)
+        elif first.present[0]:
+            for index in inside:
+                self._blend((first, last), (index - first.index) / count, index, last.distances_KHW)
 
+    def outwards(self, shapes: Sequence[Shape]) -> None:
+        """Fills what lies outside the outermost of the known planes, which are given in order.
 
-def _add_inconsistency(fields: Fields, step: Carried, weight: float, pixel: float) -> None:
-    if step.inconsistency_HW is not None:
-        fields.inconsistency_DHW[step.index] += np.float32(weight * pixel) * step.inconsistency_HW
+        Beyond an empty plane there is nothing. Beyond a drawn one the shape goes on for half the mean gap of drawn planes (for
+        as far as the shape's radius if only one is drawn), shrinking; further out nothing is claimed.
+        """
+        drawn = [s.index for s in shapes if s.present[0]]
+        if not drawn:
+            self.fields.credit_DHW[: shapes[0].index] = self.fields.credit_DHW[shapes[-1].index + 1 :] = 0.0
+            return
+        reach_mm = max(s.radius_mm for s in shapes)
+        if len(drawn) > 1:
+            reach_mm = (drawn[-1] - drawn[0]) / (len(drawn) - 1) * self.spacing_DHW[0] / 2.0
+        reach = max(1, round(reach_mm / self.spacing_DHW[0]))
+        self._beyond(shapes[0], range(shapes[0].index - 1, -1, -1), reach)
+        self._beyond(shapes[-1], range(shapes[-1].index + 1, self.distances_KDHW.shape[1]), reach)
 
-
-def _blend(
-    first: Shape,
-    last: Shape,
-    share: float,
-    count: int,
-    nearest: bool,
-    from_first_KHW: FloatArray,
-    from_last_KHW: FloatArray,
-    result_KHW: FloatArray,
-) -> None:
-    """Blends both sides, channel by channel; one that is absent on one side shrinks towards it.
-
-    The copy of the nearer plane goes up to where the whole object is known to be absent.
-    """
-    for k in range(len(result_KHW)):
-        if nearest:
-            before = not last.present[0] or (first.present[0] and share <= 0.5)
-            result_KHW[k] = from_first_KHW[k] if before else from_last_KHW[k]
-        elif first.present[k] and last.present[k]:
-            result_KHW[k] = (1.0 - share) * from_first_KHW[k] + share * from_last_KHW[k]
-        elif first.present[k]:
-            result_KHW[k] = from_first_KHW[k] - _shrunk(first.depth_mm[k], share, count)
-        elif last.present[k]:
-            result_KHW[k] = from_last_KHW[k] - _shrunk(last.depth_mm[k], 1.0 - share, count)
-        else:
-            result_KHW[k] = NOWHERE
-
-
-def _shrunk(depth_mm: float, share: float, count: int) -> float:
-    """By how much a shape has shrunk: with the square, as a dome does near its base; gone half a slice before the other plane."""
-    return depth_mm * (share * count / (count - 0.5)) ** 2
-
-
-def outwards(
-    shapes: Sequence[Shape],
-    motion: Motion,
-    distances_KDHW: FloatArray,
-    fields: Fields,
-    spacing_DHW: tuple[float, float, float],
-) -> None:
-    """Fills what lies outside the outermost known planes, in place.
-
-    Beyond an empty plane there is nothing. Beyond a drawn one the shape goes on for half the mean gap of drawn planes (for as
-    far as the shape's radius if only one is drawn), shrinking; further out nothing is claimed.
-    """
-    depth = distances_KDHW.shape[1]
-    drawn = [s.index for s in shapes if s.present[0]]
-    if not drawn:
-        fields.credit_DHW[: shapes[0].index] = fields.credit_DHW[shapes[-1].index + 1 :] = 0.0
-        return
-    gap_mm = (
-        (drawn[-1] - drawn[0]) / (len(drawn) - 1) * spacing_DHW[0] if len(drawn) > 1 else 2.0 * max(s.radius_mm for s in shapes)
-    )
-    reach = max(1, round(gap_mm / 2 / spacing_DHW[0]))
-    for shape, outside in ((shapes[0], range(shapes[0].index - 1, -1, -1)), (shapes[-1], range(shapes[-1].index + 1, depth))):
+    def _beyond(self, shape: Shape, outside: range, reach: int) -> None:
+        """Fills the slices ``outside``, nearest first; from ``reach`` slices on only the credit."""
         if not shape.present[0]:
-            for index in outside:
-                fields.credit_DHW[index] = _SETTLED
-            continue
-        _extrapolate(shape, outside, reach, motion, distances_KDHW, fields, spacing_DHW)
+            self.fields.credit_DHW[list(outside)] = _SETTLED
+            return
+        carried, depth = shape.distances_KHW, np.array(shape.depth_mm, dtype=np.float32)[:, None, None]
+        near = outside[: 2 * reach]
+        for step in self.motion.carry(shape.index, near):
+            carried = shape.carried(step)
+            away = abs(step.index - shape.index)
+            if away <= reach:
+                shrunk = carried - np.abs(depth) * np.float32((away / (2 * reach)) ** 2)
+                self.distances_KDHW[:, step.index] = np.maximum(shrunk, NOWHERE)
+            self._set_credit(step.index, carried[0], 1.0 - away / (reach + 1), shape)
+            self._add_inconsistency(step, 1.0)
+        for index in outside[len(near) :]:
+            self._set_credit(index, carried[0], 0.0, shape)
 
+    def _set_credit(self, index: int, object_HW: FloatArray, inside: float, shape: Shape) -> None:
+        """Credit of an extrapolated slice: ``inside`` where the shape would be, more the further from it."""
+        far = 1.0 - np.exp(np.minimum(object_HW, 0.0) / max(shape.radius_mm, 1e-3))
+        base = max(inside, 0.0)
+        self.fields.credit_DHW[index] = base + (1.0 - base) * far
+        self.fields.distance_mm[index] = abs(index - shape.index) * self.spacing_DHW[0]
 
-def _extrapolate(
-    shape: Shape,
-    outside: range,
-    reach: int,
-    motion: Motion,
-    distances_KDHW: FloatArray,
-    fields: Fields,
-    spacing_DHW: tuple[float, float, float],
-) -> None:
-    near = outside[: 2 * reach]
-    carried = shape.distances_KHW
-    for step in motion.carry(shape.index, near):
-        carried = shape.carried(step)
-        away = abs(step.index - shape.index)
-        if away <= reach:
-            shrunk = np.array(shape.depth_mm, dtype=np.float32) * np.float32((away / (2 * reach)) ** 2)
-            distances_KDHW[:, step.index] = np.where(np.array(shape.present), 1, 0)[:, None, None] * (
-                carried - shrunk[:, None, None]
-            )
-            distances_KDHW[~np.array(shape.present), step.index] = NOWHERE
-        _set_credit(fields, step.index, carried[0], 1.0 - away / (reach + 1), shape.radius_mm)
-        fields.distance_mm[step.index] = away * spacing_DHW[0]
-        _add_inconsistency(fields, step, 1.0, max(spacing_DHW[1:]))
-    for index in outside[len(near) :]:
-        _set_credit(fields, index, carried[0], 0.0, shape.radius_mm)
-        fields.distance_mm[index] = abs(index - shape.index) * spacing_DHW[0]
+    def _blend(self, ends: tuple[Shape, Shape], share: float, index: int, from_last_KHW: FloatArray) -> None:
+        """Blends both sides, channel by channel; one that is absent on one side shrinks towards it.
 
+        The copy of the nearer plane goes up to where the whole object is known to be absent.
+        """
+        first, last = ends
+        result_KHW = self.distances_KDHW[:, index]
+        from_first_KHW = result_KHW.copy()
+        for k in range(len(result_KHW)):
+            if self.nearest:
+                before = not last.present[0] or (first.present[0] and share <= 0.5)
+                result_KHW[k] = from_first_KHW[k] if before else from_last_KHW[k]
+            elif first.present[k] and last.present[k]:
+                result_KHW[k] = (1.0 - share) * from_first_KHW[k] + share * from_last_KHW[k]
+            elif first.present[k]:
+                result_KHW[k] = from_first_KHW[k] - first.depth_mm[k] * share**2
+            elif last.present[k]:
+                result_KHW[k] = from_last_KHW[k] - last.depth_mm[k] * (1.0 - share) ** 2
+            else:
+                result_KHW[k] = NOWHERE
+        both = [k for k in range(len(result_KHW)) if first.present[k] and last.present[k]]
+        if both:
+            self.fields.disagreement_DHW[index] = np.abs(from_first_KHW[both] - from_last_KHW[both]).max(axis=0)
 
-def _set_credit(fields: Fields, index: int, object_HW: FloatArray, inside: float, radius_mm: float) -> None:
-    """Credit of an extrapolated slice: ``inside`` where the shape would be, more the further from it."""
-    far = 1.0 - np.exp(np.minimum(object_HW, 0.0) / max(radius_mm, 1e-3))
-    base = max(inside, 0.0)
-    fields.credit_DHW[index] = base + (1.0 - base) * far
+    def _add_inconsistency(self, step: Carried, weight: float) -> None:
+        if step.inconsistency_HW is not None:
+            pixel = max(self.spacing_DHW[1:])
+            self.fields.inconsistency_DHW[step.index] += np.float32(weight * pixel) * step.inconsistency_HW

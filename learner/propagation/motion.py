@@ -41,6 +41,10 @@ class Motion(Protocol):
         """The slices ``indices``, neighbours in order beginning next to ``start``, each seen from ``start``."""
         ...
 
+    def forget(self) -> None:
+        """Drops what is kept for one interval: another one begins."""
+        ...
+
 
 class NoMotion:
     """Nothing moves: slices are compared in place."""
@@ -50,6 +54,9 @@ class NoMotion:
         del start
         for index in indices:
             yield Carried(index, None, None)
+
+    def forget(self) -> None:
+        """Nothing is kept."""
 
 
 class FlowMotion:
@@ -62,7 +69,7 @@ class FlowMotion:
         most: slices larger than this are reduced; motion between neighbouring slices is smooth.
     """
 
-    def __init__(self, image_DHW: FloatArray, sigma: float = 20.0, least: int = 112, most: int = 320) -> None:
+    def __init__(self, image_DHW: FloatArray, sigma: float = 20.0, least: int = 64, most: int = 320) -> None:
         self._image_DHW = image_DHW
         self._sigma = sigma
         height, width = image_DHW.shape[1:]
@@ -74,12 +81,12 @@ class FlowMotion:
         self._size = (max(8, round(width * scale)), max(8, round(height * scale)))
         columns, rows = np.meshgrid(np.arange(self._size[0]), np.arange(self._size[1]))
         self._identity = np.stack([columns, rows], axis=-1).astype(np.float32)
-        self._search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._slices: dict[int, ByteArray] = {}
         self._flows: dict[tuple[int, int], FloatArray] = {}
 
     def forget(self) -> None:
-        """Drops what is kept between two drawn slices; flows of one interval are not needed in the next."""
+        """Drops slices and flows, which the next interval does not need."""
         self._slices.clear()
         self._flows.clear()
 
@@ -94,7 +101,7 @@ class FlowMotion:
             error = _sample(error, place) + np.linalg.norm(back + _sample(forth, place), axis=-1).astype(np.float32)
             chain = back + _sample(chain, place)
             before = index
-            yield Carried(index, self._to_full(chain), self._resize(error) / self._scale[0])
+            yield Carried(index, self._to_full(chain), self._resize(error) / np.float32(self._scale[0]))
 
     @property
     def _scale(self) -> tuple[float, float]:
@@ -109,7 +116,7 @@ class FlowMotion:
         return np.asarray(cv2.resize(field, (width, height), interpolation=how), dtype=np.float32)
 
     def _to_full(self, field: FloatArray) -> FloatArray:
-        return self._resize(field) / np.array(self._scale, dtype=np.float32)
+        return np.asarray(self._resize(field) / np.array(self._scale), dtype=np.float32)
 
     def _slice(self, index: int) -> ByteArray:
         if index not in self._slices:
@@ -139,7 +146,7 @@ def normalise(pixels_HW: FloatArray, sigma: float) -> ByteArray:
     mean = cv2.GaussianBlur(unit, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     variance = cv2.GaussianBlur(unit * unit, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) - mean * mean
     deviation = np.sqrt(np.maximum(variance, 1e-4))
-    return np.clip((unit - mean) / deviation * 42.5 + 127.5, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip((unit - mean) / deviation * 42.5 + 127.5, 0, 255), dtype=np.uint8)
 
 
 def warp(field_HW: FloatArray, displacement_HW2: FloatArray) -> FloatArray:

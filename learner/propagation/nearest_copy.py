@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dicom_io.annotation import SparseAnnotation
 from learner.domain.proxy import ProxyMask
 from learner.propagation.confidence import DEFAULT_ERROR, ErrorModel
-from learner.propagation.engine import Settings, complete
+from learner.propagation.engine import Method, complete
 from learner.propagation.motion import NoMotion
 
 FloatArray = npt.NDArray[np.float32]
@@ -35,5 +35,5 @@ class NearestCopy:
         self, image_DHW: FloatArray, spacing_DHW: tuple[float, float, float], annotation: SparseAnnotation
     ) -> ProxyMask:
         """Proxy mask of a volume; see :class:`learner.ports.Propagator`."""
-        settings = Settings(nearest=True, error=self.error)
-        return complete(image_DHW, spacing_DHW, annotation, lambda _: NoMotion(), settings, self.name)
+        method = Method(self.name, lambda _: NoMotion(), nearest=True, error=self.error)
+        return complete(image_DHW, spacing_DHW, annotation, method)

@@ -26,7 +26,7 @@ def signed_distance(mask_HW: BoolArray, spacing_HW: tuple[float, float]) -> Floa
     half = 0.5 * min(spacing_HW)
     inside = ndimage.distance_transform_edt(mask_HW, sampling=spacing_HW) - half
     outside = ndimage.distance_transform_edt(~mask_HW, sampling=spacing_HW) - half
-    return np.where(mask_HW, inside, -outside).astype(np.float32)
+    return np.asarray(np.where(mask_HW, inside, -outside), dtype=np.float32)
 
 
 def label_scores(object_HW: FloatArray, labels_LHW: FloatArray) -> FloatArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from learner.domain.case import Case, Round
@@ -28,6 +30,21 @@ class JobView:
     state: str
     attempts: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSeconds:
+    """How long answers took, as a cumulative histogram.
+
+    Attributes:
+        count: number of answers.
+        total_s: sum of their seconds.
+        within: number of answers within each of the bounds that were asked for.
+    """
+
+    count: int
+    total_s: float
+    within: tuple[int, ...]
 
 
 class Queries:
@@ -58,6 +75,15 @@ class Queries:
         )
         return [as_round(row) for row in rows]
 
+    def rounds_of_series(self, series_instance_uid: str, limit: int = 200, offset: int = 0) -> list[Round]:
+        """Rounds that concern a series, newest first: its cases' rounds, those that wait for it, those that it triggered."""
+        rows = self._db.rows(
+            "SELECT * FROM rounds WHERE series_uid = ?1 OR source_uid = ?1 "
+            "OR case_id IN (SELECT case_id FROM cases WHERE series_uid = ?1) ORDER BY round_id DESC LIMIT ?2 OFFSET ?3",
+            (series_instance_uid, limit, offset),
+        )
+        return [as_round(row) for row in rows]
+
     def find_trigger(self, trigger_uid: str) -> Round | None:
         """The round of a trigger: the archive's identifier, or the SOP Instance UID, of the annotation object."""
         row = self._db.row(
@@ -77,9 +103,31 @@ class Queries:
             f"SELECT * FROM jobs WHERE state IN ({marks}) ORDER BY job_id LIMIT ?",  # noqa: S608 - placeholders only
             (*states, limit),
         )
-        return [JobView(r["job_id"], r["kind"], r["round_id"], r["state"], r["attempts"], r["reason"]) for r in rows]
+        return [_job_view(row) for row in rows]
+
+    def jobs_of(self, round_id: int) -> list[JobView]:
+        """The jobs of one round, oldest first."""
+        return [_job_view(row) for row in self._db.rows("SELECT * FROM jobs WHERE round_id = ? ORDER BY job_id", (round_id,))]
 
     def job_counts(self) -> dict[tuple[str, str], int]:
         """Number of jobs by kind and state."""
         rows = self._db.rows("SELECT kind, state, count(*) AS n FROM jobs GROUP BY kind, state")
         return {(row["kind"], row["state"]): row["n"] for row in rows}
+
+    def answer_seconds(self, bounds: Sequence[float]) -> AnswerSeconds:
+        """How long answers took, from the trigger to the last object in the archive.
+
+        Args:
+            bounds: upper bounds in seconds, ascending; answers are counted up to each.
+        """
+        counted = "".join(f", coalesce(sum(seconds <= {bound:g}), 0)" for bound in bounds)
+        row = self._db.row(
+            f"SELECT count(*), coalesce(sum(seconds), 0.0){counted} FROM "  # noqa: S608 - numbers only
+            "(SELECT answered_at - received_at AS seconds FROM rounds WHERE answered_at IS NOT NULL)"
+        )
+        assert row is not None
+        return AnswerSeconds(int(row[0]), float(row[1]), tuple(int(count) for count in row[2:]))
+
+
+def _job_view(row: sqlite3.Row) -> JobView:
+    return JobView(row["job_id"], row["kind"], row["round_id"], row["state"], row["attempts"], row["reason"])

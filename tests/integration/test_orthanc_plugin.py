@@ -23,6 +23,7 @@ from learner.demo.orthanc import PLUGIN_SCRIPT, LocalOrthanc, PluginOptions
 pytestmark = pytest.mark.orthanc
 _DEADLINE_S = 30.0
 _STATE = {"rounds": 7}
+_NOBODY = "http://127.0.0.1:9"  # the discard port, which no one serves any more
 
 
 class StandIn:
@@ -100,16 +101,12 @@ def _assert_serves(orthanc: LocalOrthanc) -> None:
         assert len(archive.find_series(uids(files[0])[1]).instance_ids) == 3
 
 
-def _closed_port_url(orthanc: LocalOrthanc) -> str:
-    """An address where nobody listens: discard's port needs root, and no one runs it."""
-    return "http://127.0.0.1:9"
-
-
-def _broken_copy(orthanc: LocalOrthanc, name: str, text: str) -> Path:
-    """A copy of the plugin, one of whose files is ``text``; beside the Orthanc that loads it."""
-    folder = orthanc.folder / "broken" / "orthanc_plugin"
+def _altered_copy(orthanc: LocalOrthanc, name: str, text: str) -> Path:
+    """The script of a copy of the plugin, at the end of one of whose files stands ``text``."""
+    folder = orthanc.folder / "altered" / "orthanc_plugin"
     shutil.copytree(PLUGIN_SCRIPT.parent, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / name).write_text(text)
+    with (folder / name).open("a") as file:
+        file.write(text)
     return folder / "main.py"
 
 
@@ -140,13 +137,14 @@ def test_the_route_tells_the_learners_state_and_the_counters(make_orthanc: MakeO
     assert status["learner"] == {"reachable": True, "problem": "", "state": _STATE}
     _until(lambda: _status(orthanc)["plugin"]["delivered"] > 0)
     assert learner.tokens == {"Bearer a-token"}
-    script = httpx2.get(f"{orthanc.url}/app/plugins/explorer.js", auth=(USER, PASSWORD)) if False else None
-    assert script is None
+    script = httpx2.get(f"{orthanc.url}/plugins/explorer.js", auth=(USER, PASSWORD))
+    assert '"https://learner.example/page"' in script.text
+    assert httpx2.post(f"{orthanc.url}/apprentice/status", auth=(USER, PASSWORD), json={}).status_code == 405
+    assert httpx2.get(f"{orthanc.url}/apprentice/status").status_code == 401
 
 
 def test_without_the_learner_orthanc_is_unaffected(make_orthanc: MakeOrthanc) -> None:
-    orthanc = make_orthanc()
-    orthanc.plugin = PluginOptions(_closed_port_url(orthanc))
+    orthanc = make_orthanc(plugin=PluginOptions(_NOBODY))
     orthanc.start()
     _assert_serves(orthanc)
     _until(lambda: _status(orthanc)["plugin"]["failures"] > 0)
@@ -158,9 +156,56 @@ def test_without_the_learner_orthanc_is_unaffected(make_orthanc: MakeOrthanc) ->
     assert time.monotonic() - begin < 20
 
 
-def test_what_waited_for_the_learner_is_told_when_it_is_back(make_orthanc: MakeOrthanc, learner: StandIn) -> None:
-    orthanc = make_orthanc(plugin=PluginOptions(learner.url, more={"TokenFile": "/nowhere/token"}))
+def test_what_waited_is_told_once_the_learner_can_be_reached(make_orthanc: MakeOrthanc, learner: StandIn) -> None:
+    orthanc = make_orthanc()
+    token = orthanc.folder / "token"
+    orthanc.plugin = PluginOptions(learner.url, token_file=Path(orthanc.path_inside(token)))
     orthanc.start()
-    _assert_serves(orthanc)  # an unreadable token file hinders messages, and nothing else
+    _assert_serves(orthanc)  # a token file that is not there hinders messages, and nothing else
     _until(lambda: _status(orthanc)["plugin"]["failures"] > 0)
     assert learner.changes == []
+    token.write_text("late")
+    _until(lambda: {"kind": "NewInstance", "id": ""} in learner.changes)
+    assert learner.tokens == {"Bearer late"}
+
+
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        ("nonsense", {}),
+        (_NOBODY, {"TimeoutSeconds": "soon"}),
+        (_NOBODY, {"QueueSize": 0}),
+        (_NOBODY, {"Unheard": True}),
+    ],
+)
+def test_wrong_options_do_not_keep_orthanc_from_serving(make_orthanc: MakeOrthanc, url: str, more: dict[str, object]) -> None:
+    orthanc = make_orthanc(plugin=PluginOptions(url, more=more))
+    orthanc.start()
+    _assert_serves(orthanc)
+    assert "PACS Apprentice plugin: not loaded" in orthanc.log_path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("options.py", "\ndef broken(:\n"),
+        ("notifier.py", "\nimport a_module_that_is_not_there\n"),
+        ("callbacks.py", "\nraise SystemExit(3)\n"),
+    ],
+)
+def test_a_broken_plugin_does_not_keep_orthanc_from_serving(make_orthanc: MakeOrthanc, name: str, text: str) -> None:
+    orthanc = make_orthanc()
+    orthanc.plugin = PluginOptions(_NOBODY, script=_altered_copy(orthanc, name, text))
+    orthanc.start()
+    _assert_serves(orthanc)
+    assert "PACS Apprentice plugin: not loaded" in orthanc.log_path.read_text()
+
+
+def test_an_error_in_the_callback_does_not_keep_orthanc_from_serving(make_orthanc: MakeOrthanc) -> None:
+    orthanc = make_orthanc()
+    script = _altered_copy(orthanc, "notifier.py", "\nNotifier.note = lambda *change: 1 / 0\n")
+    orthanc.plugin = PluginOptions(_NOBODY, script=script)
+    orthanc.start()
+    _assert_serves(orthanc)
+    _until(lambda: "a change was not taken: ZeroDivisionError" in orthanc.log_path.read_text())
+    assert _status(orthanc)["plugin"]["noted"] == 0

@@ -1,0 +1,176 @@
+"""Does the plugin slow Orthanc's ingest? C-STORE throughput with and without it, in interleaved runs.
+
+Two real Orthancs run side by side, one with the plugin. Each run sends one new series of 256x256 slices by C-STORE (dcmtk's
+``storescu``, or our own sender) first to one, then to the other, the order alternating. A small HTTP server stands in
+for the learner, so that nudges are delivered, as in operation. The figure is the median over the pairs of
+(throughput with) / (throughput without).
+
+usage: python benchmarks/cstore_with_plugin.py [--runs 9] [--slices 300] [--sender storescu|own] [--out FILE.json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx2
+import numpy as np
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+from rich.console import Console
+from rich.table import Table
+
+from dicom_io.pacs.dimse import send
+from learner.demo.orthanc import LocalOrthanc, PluginOptions
+
+GOAL = 0.95
+_SIZE = 256
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One run against each of the two, in instances per second."""
+
+    without_plugin: float
+    with_plugin: float
+
+    @property
+    def ratio(self) -> float:
+        """Throughput with the plugin over that without."""
+        return self.with_plugin / self.without_plugin
+
+
+class _Learner(BaseHTTPRequestHandler):
+    """Answers every message, as a learner that is there."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(202)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class names it so
+        pass
+
+
+@contextmanager
+def learner() -> Iterator[str]:
+    """Address of a running stand-in of the learner."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Learner) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def make_series(count: int) -> list[bytes]:
+    """A new axial MR series of ``count`` slices of noise, as DICOM Part 10 files."""
+    study, series = generate_uid(), generate_uid()
+    noise = np.random.default_rng(0).integers(0, 4096, (_SIZE, _SIZE), np.uint16).tobytes()
+    return [_slice(study, series, number, noise) for number in range(1, count + 1)]
+
+
+def _slice(study: str, series: str, number: int, pixels: bytes) -> bytes:
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = MRImageStorage
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
+    dataset.PatientID, dataset.PatientName, dataset.Modality, dataset.InstanceNumber = "BENCH", "Bench", "MR", number
+    dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [0, 0, number], [1, 0, 0, 0, 1, 0]
+    dataset.PixelSpacing, dataset.SliceThickness, dataset.Rows, dataset.Columns = [1, 1], 1, _SIZE, _SIZE
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelData = 16, 12, 11, pixels
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def time_store(node: LocalOrthanc, files: list[bytes], sender: str, folder: Path) -> float:
+    """Instances per second of one series sent to ``node``."""
+    if sender == "own":
+        begin = time.perf_counter()
+        send(files, node.dicom_address)
+        return len(files) / (time.perf_counter() - begin)
+    for number, file in enumerate(files):
+        (folder / f"{number:04}.dcm").write_bytes(file)
+    host, port = node.dicom_address
+    begin = time.perf_counter()
+    subprocess.run(
+        ["storescu", "--scan-directories", host, str(port), str(folder)],  # noqa: S607  # from the PATH, as a user's
+        check=True,
+        env=os.environ | {"TCP_NODELAY": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    return len(files) / (time.perf_counter() - begin)
+
+
+def measure(runs: int, slices: int, sender: str) -> tuple[list[Pair], dict[str, int]]:
+    """The pairs of runs, after one that is not counted, and the plugin's counters."""
+    pairs: list[Pair] = []
+    with tempfile.TemporaryDirectory() as name, learner() as url:
+        folder = Path(name)
+        (folder / "send").mkdir()
+        plain = LocalOrthanc(folder / "plain", stable_age=1)
+        plugged = LocalOrthanc(folder / "plugged", stable_age=1, plugin=PluginOptions(url))
+        with plain, plugged:
+            for number in range(runs + 1):
+                speed = {
+                    node: time_store(node, make_series(slices), sender, folder / "send")
+                    for node in ((plain, plugged) if number % 2 else (plugged, plain))
+                }
+                if number:
+                    pairs.append(Pair(speed[plain], speed[plugged]))
+            counters: dict[str, int] = httpx2.get(f"{plugged.url}/apprentice/status", timeout=10).json()["plugin"]
+    return pairs, counters
+
+
+def main() -> None:
+    """Measures, prints a table, and writes JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=9, help="pairs of runs that count")
+    parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--sender", choices=["storescu", "own"], default="storescu" if shutil.which("storescu") else "own")
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    pairs, counters = measure(chosen.runs, chosen.slices, chosen.sender)
+    ratio = statistics.median(pair.ratio for pair in pairs)
+    table = Table("run", "without, 1/s", "with, 1/s", "ratio", title=f"C-STORE of {chosen.slices} slices by {chosen.sender}")
+    for number, pair in enumerate(pairs, start=1):
+        table.add_row(str(number), f"{pair.without_plugin:.1f}", f"{pair.with_plugin:.1f}", f"{pair.ratio:.3f}")
+    medians = [statistics.median(getattr(pair, name) for pair in pairs) for name in ("without_plugin", "with_plugin")]
+    table.add_row("median", f"{medians[0]:.1f}", f"{medians[1]:.1f}", f"{ratio:.3f}", style="bold")
+    Console().print(table, f"goal: a median ratio of {GOAL} or more", sep="\n")
+    if chosen.out is not None:
+        report = {
+            "median_ratio": ratio,
+            "goal": GOAL,
+            "pairs": [asdict(pair) | {"ratio": pair.ratio} for pair in pairs],
+            "settings": {"runs": chosen.runs, "slices": chosen.slices, "size": _SIZE, "sender": chosen.sender},
+            "plugin": counters,
+            "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "load_after": os.getloadavg()[0]},
+        }
+        chosen.out.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

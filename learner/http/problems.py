@@ -1,0 +1,77 @@
+"""Errors as problem details (RFC 9457): what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import sqlite3
+from http import HTTPStatus
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from learner.errors import ApprenticeError
+from learner.operations import NoSuchRound, NothingToRetry
+
+MEDIA_TYPE = "application/problem+json"
+_log = structlog.get_logger(__name__)
+_REMEDIES = {
+    401: "Send `Authorization: Bearer` with the token of the file that api.token_file names.",
+    404: "See /api/openapi.json for what there is.",
+    405: "See the header Allow, and /api/openapi.json.",
+    413: "Send less; nothing here needs a large body.",
+    422: "Correct the request as the detail says.",
+}
+
+
+class Problem(BaseModel):
+    """Problem details (RFC 9457, section 3.1), and a remedy."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str = Field("about:blank", description="Always `about:blank`: the status says what kind of problem it is.")
+    title: str = Field(description="The HTTP status in words.")
+    status: int = Field(description="The HTTP status.")
+    detail: str = Field(description="What is wrong, this time.")
+    remedy: str = Field(description="What to do about it; empty if nothing is known.")
+
+
+def problem(status: int, detail: str, remedy: str = "", headers: dict[str, str] | None = None) -> JSONResponse:
+    """A response that tells a problem."""
+    body = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail, remedy=remedy or _REMEDIES.get(status, ""))
+    return JSONResponse(body.model_dump(), status, headers, media_type=MEDIA_TYPE)
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Lets every error of ``app`` be answered with problem details."""
+
+    @app.exception_handler(HTTPException)
+    def on_http(_request: Request, error: HTTPException) -> JSONResponse:
+        return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    def on_invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        # What was sent is not repeated: it may be anything.
+        faults = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        return problem(422, "; ".join(faults))
+
+    @app.exception_handler(NoSuchRound)
+    def on_no_round(_request: Request, error: NoSuchRound) -> JSONResponse:
+        return problem(404, str(error), "GET /api/rounds lists them.")
+
+    @app.exception_handler(NothingToRetry)
+    def on_conflict(_request: Request, error: NothingToRetry) -> JSONResponse:
+        return problem(409, str(error), "Only what was refused, withdrawn or parked can be retried.")
+
+    @app.exception_handler(ApprenticeError)
+    @app.exception_handler(sqlite3.Error)
+    def on_store(_request: Request, error: Exception) -> JSONResponse:
+        _log.error("request failed", error=type(error).__name__, what=str(error))
+        return problem(503, "the node's store cannot be used now", "Look at the node's log, its disk and the rights of its folder.")
+
+    @app.exception_handler(Exception)
+    def on_fault(_request: Request, error: Exception) -> JSONResponse:
+        _log.error("request failed", exc_info=error)
+        return problem(500, "an unexpected fault of the node", "Its log has the traceback; please report it.")

@@ -1,0 +1,156 @@
+"""Nothing that arrives is lost, and nothing is taken in twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
+from dicom_io.errors import PacsUnavailable
+from dicom_io.pacs.memory import MemoryArchive
+from dicom_io.pacs.port import FeedPage, SeriesStatus
+from learner.app.intake import FEED, Intake
+from learner.app.tasks import TaskBook
+from learner.domain.case import RoundState
+from learner.domain.job import JobKind
+from learner.domain.task import Label, MatchingRule, Task
+from learner.storage.store import LocalStore
+
+LABEL = Label(1, "Prostate", ANATOMICAL_STRUCTURE, Code("41216001", "SCT", "Prostate"), (1, 2, 3))
+TASK = Task("prostate", "Prostate", (LABEL,), MatchingRule(("MR",), series_description="t2"))
+
+
+def series(uid: str, modality: str, *instances: str, stable: bool = True, description: str = "t2 axial") -> SeriesStatus:
+    return SeriesStatus(uid, "1.1", uid, modality, description, instances, stable)
+
+
+class Log:
+    """A log whose pages a test writes."""
+
+    def __init__(self, *pages: tuple[SeriesStatus, ...]) -> None:
+        self.pages = list(pages)
+        self.broken_at: int | None = None
+
+    def page(self, cursor: int, limit: int = 500) -> FeedPage:
+        if self.broken_at == cursor:
+            raise PacsUnavailable("archive", "no answer", "Start it.")
+        touched = self.pages[cursor] if cursor < len(self.pages) else ()
+        return FeedPage(touched, min(cursor + 1, len(self.pages)), cursor + 1 >= len(self.pages))
+
+    def scan(self):  # noqa: ANN201
+        return iter([s for page in self.pages for s in page])
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path)
+
+
+def intake(store: LocalStore, feed: object, *tasks: Task) -> Intake:
+    return Intake(feed, store, TaskBook(tasks or (TASK,)))  # type: ignore[arg-type]
+
+
+def test_each_annotation_instance_is_one_trigger_in_order(store: LocalStore) -> None:
+    log = Log((series("9.1", "SEG", "a"), series("9.2", "SR", "b", "c", stable=False)), (series("9.1", "SEG", "a", "d"),))
+    assert intake(store, log).catch_up() == 4
+    assert [r.trigger_uid for r in reversed(store.queries.rounds())] == ["a", "b", "c", "d"]
+    assert store.jobs.pending(JobKind.RESPOND) == 4
+    assert intake(store, log).catch_up() == 0
+
+
+def test_the_cursor_stays_before_a_page_that_could_not_be_read(store: LocalStore) -> None:
+    log = Log((series("9.1", "SEG", "a"),), (series("9.2", "SEG", "b"),))
+    log.broken_at = 1
+    with pytest.raises(PacsUnavailable):
+        intake(store, log).catch_up()
+    assert store.records.cursor(FEED) == 1
+    log.broken_at = None
+    assert intake(store, log).catch_up() == 1
+
+
+def test_a_fault_in_the_middle_of_a_page_takes_in_nothing_of_it(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = Log((series("9.1", "SEG", "a"), series("9.2", "SEG", "b")))
+    original = store.jobs.add
+
+    def fail_second(kind: JobKind, round_id: int) -> None:
+        if round_id == 2:
+            raise MemoryError
+        original(kind, round_id)
+
+    monkeypatch.setattr(store.jobs, "add", fail_second)
+    with pytest.raises(MemoryError):
+        intake(store, log).catch_up()
+    assert store.queries.rounds() == []
+    assert store.records.cursor(FEED) == 0
+    monkeypatch.undo()
+    assert intake(store, log).catch_up() == 2
+
+
+def test_reconciliation_finds_what_the_log_lost(store: LocalStore) -> None:
+    log = Log((series("9.1", "SEG", "a"),))
+    taking = intake(store, log)
+    store.records.set_cursor(FEED, 1)
+    assert taking.catch_up() == 0
+    assert taking.reconcile() == 1
+    assert taking.reconcile() == 0
+
+
+def test_images_wait_until_they_are_stable(store: LocalStore) -> None:
+    archive = MemoryArchive()
+    _served(store)
+    taking = intake(store, Log((series("5.1", "MR", "i1", "i2", stable=False),), (series("5.1", "MR", "i1", "i2"),)))
+    assert taking.catch_up() == 1
+    (round_,) = store.queries.rounds()
+    assert round_.number == 0
+    assert round_.case_id is not None
+    assert archive.page(0).done
+
+
+def test_no_round_zero_without_a_model_or_where_the_task_does_not_want_it(store: LocalStore) -> None:
+    stable = series("5.1", "MR", "i1", "i2")
+    assert intake(store, Log((stable,))).catch_up() == 0
+    assert [case.series_instance_uid for case in store.queries.cases()] == ["5.1"]
+    _served(store)
+    quiet = Task("prostate", "Prostate", (LABEL,), TASK.match, answer_undrawn=False)
+    assert intake(store, Log((), (series("5.2", "MR", "i3", "i4"),)), quiet).catch_up() == 0
+
+
+def test_a_series_that_grows_is_a_new_trigger_and_a_repeated_event_is_none(store: LocalStore) -> None:
+    _served(store)
+    first, grown = series("5.1", "MR", "i1", "i2"), series("5.1", "MR", "i1", "i2", "i3")
+    assert intake(store, Log((first,), (first,), (grown,))).catch_up() == 2
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        series("5.1", "CT", "i1", "i2"),
+        series("5.1", "MR", "i1"),
+        series("5.1", "MR", "i1", "i2", description="localizer"),
+        series("5.1", "KO", "i1", "i2"),
+    ],
+)
+def test_series_of_no_task_are_left_alone(store: LocalStore, other: SeriesStatus) -> None:
+    _served(store)
+    assert intake(store, Log((other,))).catch_up() == 0
+    assert store.queries.cases() == []
+
+
+def test_images_that_arrive_release_what_waited_for_them(store: LocalStore) -> None:
+    taking = intake(store, Log((series("9.1", "SEG", "a"),), (series("5.1", "MR", "i1", "i2"),)))
+    log_page_one = Log((series("9.1", "SEG", "a"),))
+    intake(store, log_page_one).catch_up()
+    job = store.jobs.claim(JobKind.RESPOND, 10)
+    assert job is not None
+    with store.transaction():
+        store.records.await_source(job.round_id, "5.1", "images missing")
+        store.jobs.block(job, "images missing")
+    assert store.jobs.pending(JobKind.RESPOND) == 0
+    taking.catch_up()
+    assert store.jobs.pending(JobKind.RESPOND) == 1
+    assert store.records.find_round(job.round_id).state is RoundState.QUEUED
+
+
+def _served(store: LocalStore) -> None:
+    store.checkpoints.add("prostate", b"state", round_id=0, steps=20, facts={})

@@ -1,0 +1,185 @@
+"""Learn jobs: preempted between steps, done exactly once, the same weights however often they were begun."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dicom_io.annotation import Plane, SparseAnnotation
+from learner.app.learn import PAUSED, Learn, LearnSettings
+from learner.domain.example import Example
+from learner.domain.job import JobKind
+from learner.domain.proxy import ProxyMask
+from learner.ports import LearnReport, Trainer
+from learner.storage.store import LocalStore, SystemClock
+
+
+class CountingTrainer:
+    """A trainer whose weights are the list of what it learned, so that a repeated or lost job shows."""
+
+    def __init__(self) -> None:
+        self.weights: list[str] = []
+
+    @property
+    def steps(self) -> int:
+        return len(self.weights)
+
+    def learn(self, example: Example, steps: int, between_steps: Callable[[], None]) -> LearnReport:
+        for number in range(steps):
+            between_steps()
+            self.weights.append(f"{example.key}.{number}")
+        return LearnReport(steps, 1.0, 0.5, 0, 1)
+
+    def save(self) -> bytes:
+        return json.dumps(self.weights).encode()
+
+    def restore(self, state: bytes) -> None:
+        self.weights = json.loads(state)
+
+
+class Machine:
+    """A store with learn jobs, and the hooks of a process."""
+
+    def __init__(self, folder: Path) -> None:
+        self.store = LocalStore(folder)
+        self.stop = False
+        self.waits = 0
+
+    def learn(self) -> Learn:
+        def make(_task: str, _labels: int) -> Trainer:
+            return CountingTrainer()
+
+        return Learn(self.store, make, LearnSettings(steps=3, yield_s=1.0), lambda: self.stop, self._wait, SystemClock())
+
+    def add(self, key: str) -> int:
+        case = self.store.records.case("liver", "1.1", f"5.{key}")
+        round_id = self.store.records.open_round(key, "9.1", case_id=case.case_id)
+        assert round_id is not None
+        self.store.files.put_example(round_id, example(key))
+        self.store.jobs.add(JobKind.LEARN, round_id)
+        return round_id
+
+    def weights(self) -> list[str]:
+        checkpoint = self.store.checkpoints.serving("liver")
+        return json.loads(self.store.checkpoints.read(checkpoint)) if checkpoint else []
+
+    def due(self) -> None:
+        self.store._database.run("UPDATE jobs SET not_before = 0")
+
+    def _wait(self, _seconds: float) -> None:
+        self.waits += 1
+
+
+def example(key: str) -> Example:
+    labels_DHW = np.zeros((3, 4, 4), dtype=np.uint8)
+    known_LDHW = np.zeros((1, 3, 4, 4), dtype=bool)
+    labels_DHW[1, 1:3, 1:3] = 1
+    known_LDHW[0, 1] = True
+    soft_CDHW = np.stack([labels_DHW == 0, labels_DHW == 1]).astype(np.float32)
+    proxy = ProxyMask(soft_CDHW, np.ones((3, 4, 4), dtype=np.float32), "test")
+    image_DHW = np.zeros((3, 4, 4), dtype=np.float32)
+    return Example(key, "liver", 1, image_DHW, (1.0, 1.0, 1.0), SparseAnnotation(labels_DHW, known_LDHW, (Plane(0, 1),)), proxy)
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(tmp_path)
+
+
+def test_each_job_makes_one_checkpoint_and_leaves_no_example(machine: Machine) -> None:
+    machine.add("a")
+    machine.add("b")
+    learn = machine.learn()
+    assert [learn.run_once(), learn.run_once(), learn.run_once()] == [True, True, False]
+    assert machine.weights() == ["a.0", "a.1", "a.2", "b.0", "b.1", "b.2"]
+    assert [c.number for c in machine.store.checkpoints.history("liver")] == [2, 1]
+    assert list((machine.store.folder / "examples").iterdir()) == []
+
+
+def test_a_restarted_trainer_goes_on_from_the_checkpoint(machine: Machine) -> None:
+    machine.add("a")
+    machine.learn().run_once()
+    machine.add("b")
+    machine.learn().run_once()
+    assert machine.weights() == ["a.0", "a.1", "a.2", "b.0", "b.1", "b.2"]
+
+
+def test_a_stopping_node_interrupts_a_job_and_the_job_begins_anew(machine: Machine) -> None:
+    machine.add("a")
+    learn = machine.learn()
+    machine.stop = True
+    assert learn.run_once()
+    assert machine.weights() == []
+    machine.stop = False
+    learn.run_once()
+    assert machine.weights() == ["a.0", "a.1", "a.2"]
+
+
+def test_a_half_trained_network_is_thrown_away_after_a_fault(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.add("a")
+    learn = machine.learn()
+    with monkeypatch.context() as patch:
+        patch.setattr(CountingTrainer, "save", lambda _self: (_ for _ in ()).throw(MemoryError()))
+        learn.run_once()
+    (waiting,) = machine.store.queries.jobs("ready")
+    assert "MemoryError" in waiting.reason
+    machine.due()
+    learn.run_once()
+    assert machine.weights() == ["a.0", "a.1", "a.2"]
+
+
+def test_a_job_that_always_fails_is_parked_after_its_last_attempt(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.add("a")
+    learn = machine.learn()
+    monkeypatch.setattr(CountingTrainer, "save", lambda _self: (_ for _ in ()).throw(MemoryError()))
+    for _attempt in range(5):
+        machine.due()
+        assert learn.run_once()
+    (parked,) = machine.store.queries.jobs("parked")
+    assert parked.attempts == 5
+
+
+def test_readers_go_first(machine: Machine) -> None:
+    machine.add("a")
+    round_id = machine.store.records.open_round("annotation", "9.2")
+    assert round_id is not None
+    machine.store.jobs.add(JobKind.RESPOND, round_id)
+    machine.learn().run_once()
+    assert machine.waits == 3 * 20, "each of three steps waited its longest, a second in steps of 50 ms"
+    assert machine.weights() == ["a.0", "a.1", "a.2"]
+
+
+def test_paused_training_stands_still(machine: Machine) -> None:
+    machine.add("a")
+    machine.store.records.set_flag(PAUSED, "yes")
+    assert not machine.learn().run_once()
+    machine.store.records.set_flag(PAUSED, "no")
+    assert machine.learn().run_once()
+
+
+def test_an_unreadable_checkpoint_gives_way_to_the_one_before(machine: Machine) -> None:
+    for key in "ab":
+        machine.add(key)
+        machine.learn().run_once()
+    newest = machine.store.checkpoints.serving("liver")
+    assert newest is not None
+    (machine.store.folder / newest.path).write_bytes(b"damaged")
+    machine.add("c")
+    machine.learn().run_once()
+    assert machine.weights() == ["a.0", "a.1", "a.2", "c.0", "c.1", "c.2"]
+
+
+def test_a_damaged_example_parks_its_job_and_the_next_is_done(machine: Machine) -> None:
+    round_id = machine.add("a")
+    machine.add("b")
+    (machine.store.folder / "examples" / f"{round_id:08d}.npz").write_bytes(b"damaged")
+    learn = machine.learn()
+    assert learn.run_once()
+    assert learn.run_once()
+    assert machine.weights() == ["b.0", "b.1", "b.2"]
+    (parked,) = machine.store.queries.jobs("parked")
+    assert "damaged" in parked.reason
