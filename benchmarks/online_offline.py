@@ -2,8 +2,8 @@
 
     python benchmarks/online_offline.py --images DIR --labels DIR [--stream N] [--test M] [--steps S] [--slices K]
 
-Every case comes once, with its whole truth (``--slices 0``), or with K evenly spaced drawn slices and two stated extents from which
-the default propagator makes the proxy. Prints one line every few cases and, at the end, one JSON object.
+Every case comes once, with its whole truth (``--slices 0``), or with K evenly spaced drawn slices and two stated extents
+from which the default propagator makes the proxy. Prints one line every few cases and, at the end, one JSON object.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from learner.memory.replay import ReplayMemory
 from learner.model.settings import TrainingSettings
 from learner.model.trainer import OnlineTrainer
 from learner.ports import Network, Propagator
+from learner.propagation.chained_flow import ChainedFlow
 
 Case = tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8], tuple[float, float, float]]
 
@@ -37,7 +38,10 @@ class _Truth:
     name = "truth"
 
     def propagate(
-        self, image_DHW: npt.NDArray[np.float32], spacing_DHW: tuple[float, float, float], annotation: SparseAnnotation
+        self,
+        image_DHW: npt.NDArray[np.float32],
+        spacing_DHW: tuple[float, float, float],  # noqa: ARG002 - the port's signature
+        annotation: SparseAnnotation,
     ) -> ProxyMask:
         soft = one_hot(annotation.labels_DHW, annotation.label_count)
         return ProxyMask(soft, np.ones(image_DHW.shape, dtype=np.float32), self.name)
@@ -94,9 +98,7 @@ def make_propagator(name: str) -> Propagator:
     """The default propagator, or the truth itself."""
     if name == "truth":
         return _Truth()
-    from learner.propagation.registration import default_propagator  # noqa: PLC0415 - not needed with the whole truth
-
-    return default_propagator()
+    return ChainedFlow()
 
 
 def run(options: argparse.Namespace, settings: TrainingSettings, say: Callable[[str], None]) -> dict[str, object]:

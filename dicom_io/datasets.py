@@ -7,6 +7,7 @@ read as what it should be counts as absent.
 
 from __future__ import annotations
 
+import logging
 import struct
 import threading
 import warnings
@@ -27,6 +28,7 @@ from dicom_io.codes import Code
 from dicom_io.errors import InvalidObject
 
 UNDEFINED_LENGTH = 0xFFFFFFFF
+_PYDICOM_LOG = logging.getLogger("pydicom")
 UNREADABLE = (
     InvalidDicomError,
     BytesLengthException,
@@ -47,6 +49,11 @@ UNREADABLE = (
 """What pydicom and its decoders are known to raise on bytes that are not what they claim to be."""
 
 
+def _is_severe(record: logging.LogRecord) -> bool:
+    """Malformed values are logged by pydicom as they are, a birth date among them; that has no place in a log."""
+    return record.levelno >= logging.ERROR
+
+
 class _Silence:
     """Counts the codecs at work; the warning filters are changed by the first and restored by the last.
 
@@ -63,6 +70,7 @@ class _Silence:
             if self._users == 0:
                 self._catcher = warnings.catch_warnings()
                 self._catcher.__enter__()
+                _PYDICOM_LOG.addFilter(_is_severe)
                 warnings.simplefilter("ignore", UserWarning)  # the category of all of pydicom's and highdicom's remarks
             self._users += 1
 
@@ -71,6 +79,7 @@ class _Silence:
             self._users -= 1
             if self._users == 0:
                 self._catcher.__exit__(None, None, None)
+                _PYDICOM_LOG.removeFilter(_is_severe)
 
 
 _SILENCE = _Silence()

@@ -111,14 +111,14 @@ def _without_repetition(datasets: Sequence[Dataset]) -> tuple[list[Dataset], lis
 
 def _series_name(datasets: Sequence[Dataset]) -> str:
     """The subject of error messages; refuses instances of several series."""
+    for dataset in datasets:
+        if not text(dataset, "SeriesInstanceUID"):
+            name = f"instance {text(dataset, 'SOPInstanceUID')}"
+            raise InvalidObject(name, "it has no Series Instance UID, or the file ends before it", "Send the image again.")
     uids = sorted({text(dataset, "SeriesInstanceUID") for dataset in datasets})
     if len(uids) > 1:
         raise SeriesNotAVolume(
             f"series {uids[0]}", f"instances of {len(uids)} series came together", "Read one series at a time."
-        )
-    if not uids[0]:
-        raise InvalidObject(
-            f"instance {text(datasets[0], 'SOPInstanceUID')}", "it has no Series Instance UID", "Send the image again."
         )
     return f"series {uids[0]}"
 
@@ -136,7 +136,8 @@ def _slice_of(dataset: Dataset) -> _Slice:
         raise InvalidObject(name, problem, "Send the original images of the scanner.")
     row, column = orientation[:3], orientation[3:]
     lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
-    if np.abs([lengths[0] - 1, lengths[1] - 1, row @ column]).max() > 1e-2:
+    deviations = np.array([lengths[0] - 1, lengths[1] - 1, float(np.dot(row, column))])
+    if np.abs(deviations).max() > 1e-2:
         raise InvalidObject(name, "Image Orientation is no pair of perpendicular directions", "Send the original images.")
     orientation = np.concatenate([row / lengths[0], column / lengths[1]])
     return _Slice(dataset, uid, position, orientation, spacing)
@@ -151,6 +152,8 @@ def _refuse_unreadable_kind(dataset: Dataset, name: str) -> None:
     if class_uid not in READABLE_CLASSES:
         problem = f"instances of class {class_uid} are no MR, CT or PET images"
         raise UnsupportedObject(name, problem, "Choose a series of cross-sectional images.")
+    if "PixelData" not in dataset:
+        raise InvalidObject(name, "the file ends before its pixels", "Send the image again.")
     if integer(dataset, "SamplesPerPixel", 1) != 1 or text(dataset, "PhotometricInterpretation") not in {
         "MONOCHROME1",
         "MONOCHROME2",
@@ -158,8 +161,6 @@ def _refuse_unreadable_kind(dataset: Dataset, name: str) -> None:
         raise UnsupportedObject(name, "it is a colour image, perhaps a screenshot", "Choose the greyscale series.")
     if "LOCALIZER" in text(dataset, "ImageType").upper().split("\\"):
         raise SeriesNotAVolume(name, "it is a localizer (scout)", "Choose the series that was planned on it.")
-    if "PixelData" not in dataset:
-        raise InvalidObject(name, "the file ends before its pixels", "Send the image again.")
 
 
 def _refuse_mixture(name: str, slices: Sequence[_Slice]) -> None:

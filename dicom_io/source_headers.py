@@ -98,7 +98,8 @@ def _valid(header: Dataset, keyword: str) -> str | PersonName | None:
         if vr == "TM" and value:
             TM(value)
         if vr == "DS":
-            return str(float(value)) if value else None
+            found = number(header, keyword)  # zero where it is no finite number
+            return format_number_as_ds(found) if found > 0 else None
         if vr == "PN":
             return PersonName(value)
     except UNREADABLE:

@@ -109,6 +109,11 @@ def _warning(rule: str, what: str, remedy: str) -> Finding:
     return Finding(rule, Severity.WARNING, what, remedy)
 
 
+def _functional_group(subject: _Subject, group: Dataset, keyword: str) -> Dataset:
+    """What one frame, or else the shared group, says under ``keyword``."""
+    return first_item(group, keyword) or first_item(subject.shared, keyword)
+
+
 def _kind(subject: _Subject) -> Iterator[Finding]:
     uid = text(subject.dataset, "SOPClassUID")
     yield _error("kind", f"Class {uid} is none that results have.", "Write SEG, Parametric Map, KO or SR.")
@@ -168,9 +173,16 @@ def _segments(subject: _Subject) -> Iterator[Finding]:
             yield _error("segment-label", "A segment has no label.", "Give every segment a label.")
         if numbers(item, "RecommendedDisplayCIELabValue", 3) is None:
             yield _warning("segment-colour", "A segment has no colour.", "Write Recommended Display CIELab Value.")
-    used = {integer(first_item(g, "SegmentIdentificationSequence"), "ReferencedSegmentNumber") for g in subject.frames}
+    groups = [_functional_group(subject, g, "SegmentIdentificationSequence") for g in subject.frames]
+    used = {integer(group, "ReferencedSegmentNumber") for group in groups}
     if undefined := used - set(found):
         yield _error("segment-numbers", f"Frames belong to undefined segments {sorted(undefined)}.", "Define them.")
+
+
+def _segment_identification(subject: _Subject, frame: Dataset) -> Dataset | None:
+    """The frame's segment, or the one that all frames share, as writers of a single segment have it."""
+    holder = frame if "SegmentIdentificationSequence" in frame else subject.shared
+    return first_item(holder, "SegmentIdentificationSequence")
 
 
 def _hidden_words(subject: _Subject) -> Iterator[Finding]:
@@ -233,7 +245,7 @@ def _places(subject: _Subject) -> Iterator[Finding]:
         yield _error("frame-source", f"{lost} frame(s) name no slice of the source.", remedy)
     positions = [numbers(h, "ImagePositionPatient", 3) for h in subject.source.headers]
     for group, index in zip(subject.frames, slices, strict=True):
-        own = numbers(first_item(group, "PlanePositionSequence"), "ImagePositionPatient", 3)
+        own = numbers(_functional_group(subject, group, "PlanePositionSequence"), "ImagePositionPatient", 3)
         theirs = positions[index] if index >= 0 else None
         if own is None or (theirs is not None and np.abs(own - theirs).max() > _POSITION_TOLERANCE_MM):
             yield _error("frame-position", "A frame lies beside the slice that it names.", "Copy Image Position (Patient).")
@@ -244,7 +256,8 @@ def _slices_by_reference(subject: _Subject) -> list[int]:
     """The source slice that each frame names; -1 where it names none."""
     assert subject.source is not None
     by_uid = {uid: index for index, uid in enumerate(subject.source.volume.series.sop_instance_uids)}
-    images = [first_item(first_item(g, "DerivationImageSequence"), "SourceImageSequence") for g in subject.frames]
+    derivations = [_functional_group(subject, g, "DerivationImageSequence") for g in subject.frames]
+    images = [first_item(derivation, "SourceImageSequence") for derivation in derivations]
     return [by_uid.get(text(image, "ReferencedSOPInstanceUID"), -1) for image in images]
 
 
@@ -256,7 +269,8 @@ def _float_map(subject: _Subject) -> Iterator[Finding]:
 def _map_order(subject: _Subject) -> Iterator[Finding]:
     """OHIF draws maps in frame order and ignores positions."""
     orientation = numbers(first_item(subject.shared, "PlaneOrientationSequence"), "ImageOrientationPatient", 6)
-    found = [numbers(first_item(g, "PlanePositionSequence"), "ImagePositionPatient", 3) for g in subject.frames]
+    groups = [_functional_group(subject, g, "PlanePositionSequence") for g in subject.frames]
+    found = [numbers(group, "ImagePositionPatient", 3) for group in groups]
     positions = [position for position in found if position is not None]
     if orientation is not None and len(positions) == len(found) > 0:
         along = np.stack(positions) @ np.cross(orientation[:3], orientation[3:])

@@ -8,7 +8,10 @@ import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
+
+import structlog
 
 from dicom_io.pacs.dicomweb import DicomWebSink
 from dicom_io.pacs.dimse import DimseSink
@@ -23,16 +26,21 @@ from learner.app.serving import ServingNetworks
 from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook
 from learner.app.worker import Worker
+from learner.errors import ConfigurationError
 from learner.memory.replay import ReplayMemory
 from learner.node import Node
-from learner.ports import Network, Trainer
+from learner.ports import Network, Propagator, Trainer
 from learner.propagation import make_propagator
 from learner.settings import LearningSettings, PacsSettings, Settings, load_tasks, read_secret
 from learner.storage.files import write_whole
 from learner.storage.store import LocalStore, SystemClock
 from learner.trainer_process import TrainerProcess, stop_with_parent
 
+if TYPE_CHECKING:
+    from learner.model.trainer import OnlineTrainer
+
 _MIB = 2**20
+_log = structlog.get_logger(__name__)
 
 
 def build_archive(settings: PacsSettings) -> OrthancArchive:
@@ -72,7 +80,11 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     Raises:
         ApprenticeError: settings or store cannot be used.
     """
+    propagator = build_propagator(settings.answer.propagator)
     store = build_store(settings)
+    removed = store.take()
+    if removed:
+        _log.info("files of an interrupted process removed", files=removed)
     tasks = build_tasks(settings, store)
     archive = build_archive(settings.pacs)
     compute = Compute(
@@ -80,7 +92,7 @@ def build_node(settings: Settings, configuration: Path) -> Node:
         store,
         SeriesImages(archive, settings.answer.image_cache_mb * _MIB),
         TaskChoice(tasks, store, from_annotations=settings.tasks.from_annotations),
-        make_propagator(settings.answer.propagator),
+        propagator,
         ServingNetworks(store, network_loader(settings.answer.threads)),
         case_key(settings.node.data),
     )
@@ -112,14 +124,26 @@ def trainer_factory(settings: Settings) -> Callable[[str, int], Trainer]:
     return make
 
 
-def make_trainer(label_count: int, settings: LearningSettings, propagator: str, replay: Path) -> Trainer:
+def make_trainer(label_count: int, settings: LearningSettings, propagator: str, replay: Path) -> OnlineTrainer:
     """A new trainer with its replay memory in a folder; imports torch."""
     from learner.model.settings import TrainingSettings  # noqa: PLC0415 - torch takes a second to import
     from learner.model.trainer import OnlineTrainer  # noqa: PLC0415
 
     memory = ReplayMemory(replay, settings.replay_mb * _MIB)
     training = TrainingSettings(threads=settings.threads)
-    return OnlineTrainer(label_count, training, memory, make_propagator(propagator), settings.seed)
+    return OnlineTrainer(label_count, training, memory, build_propagator(propagator), settings.seed)
+
+
+def build_propagator(name: str) -> Propagator:
+    """The propagation method of that name.
+
+    Raises:
+        ConfigurationError: if there is none; lists those that there are.
+    """
+    try:
+        return make_propagator(name)
+    except ValueError as error:
+        raise ConfigurationError(f"propagator: {error}") from None
 
 
 def network_loader(threads: int) -> Callable[[bytes], Network]:

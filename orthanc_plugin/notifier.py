@@ -14,7 +14,7 @@ Change = tuple[str, str]
 _BATCH = 100
 
 
-@dataclass(frozen=True)
+@dataclass
 class Counters:
     """What became of the changes since Orthanc started.
 
@@ -80,14 +80,12 @@ class Notifier:
         """Takes a change; returns at once."""
         change = (kind, identifier)
         with self._changed:
-            known, full = change in self._waiting, len(self._waiting) >= self._capacity
-            self._counters = replace(
-                self._counters,
-                noted=self._counters.noted + 1,
-                coalesced=self._counters.coalesced + known,
-                dropped=self._counters.dropped + (full and not known),
-            )
-            if not known and not full:
+            self._counters.noted += 1
+            if change in self._waiting:  # for nearly all instances of an arriving series it ends here, so it is cheap
+                self._counters.coalesced += 1
+            elif len(self._waiting) >= self._capacity:
+                self._counters.dropped += 1
+            else:
                 self._waiting[change] = None
                 self._changed.notify()
 
@@ -130,8 +128,8 @@ class Notifier:
     def _put_back(self, batch: list[Change]) -> None:
         with self._changed:
             self._waiting = dict.fromkeys(batch) | self._waiting
-            self._counters = replace(self._counters, failures=self._counters.failures + 1)
+            self._counters.failures += 1
 
     def _count_delivered(self, count: int) -> None:
         with self._changed:
-            self._counters = replace(self._counters, delivered=self._counters.delivered + count)
+            self._counters.delivered += count

@@ -31,7 +31,14 @@ SEGMENTS = tuple(
 
 def identity(name: str = "result") -> ResultIdentity:
     return ResultIdentity(
-        derived_uid("series", name), derived_uid("instance", name), 500, f"Apprentice {name}, research use", "liver", 1, "v7", CREATED
+        derived_uid("series", name),
+        derived_uid("instance", name),
+        500,
+        f"Apprentice {name}, research use",
+        "liver",
+        1,
+        "v7",
+        CREATED,
     )
 
 

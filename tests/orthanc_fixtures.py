@@ -48,3 +48,10 @@ def make_orthanc() -> Iterator[MakeOrthanc]:
     """Makes Orthancs, not started yet, that a test may stop and kill as it likes."""
     with ExitStack() as stack:
         yield lambda **options: _make_orthanc(stack, **options)
+
+
+@pytest.fixture(scope="module")
+def make_orthanc_once() -> Iterator[MakeOrthanc]:
+    """Like ``make_orthanc``, for nodes that all tests of a module share."""
+    with ExitStack() as stack:
+        yield lambda **options: _make_orthanc(stack, **options)

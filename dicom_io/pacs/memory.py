@@ -62,6 +62,11 @@ class MemoryArchive:
                 raise NotInPacs(series_instance_uid, "the archive has no such series", "Send it to the archive.")
             return self._series[series_instance_uid].status
 
+    def series_of(self, sop_instance_uid: str) -> tuple[str, ...]:
+        """Series with that instance. See :meth:`dicom_io.pacs.port.Source.series_of`."""
+        with self._entered():
+            return tuple(sorted(uid for uid, series in self._series.items() if sop_instance_uid in series.files))
+
     def fetch(self, instance_id: str) -> bytes:
         """One instance. See :meth:`dicom_io.pacs.port.Source.fetch`."""
         with self._entered():

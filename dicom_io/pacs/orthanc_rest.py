@@ -85,10 +85,14 @@ class OrthancArchive:
 
     def find_series(self, series_instance_uid: str) -> SeriesStatus:
         """The series of that UID. See :meth:`dicom_io.pacs.port.Source.find_series`."""
-        found = self._statuses(self._lookup(series_instance_uid))
+        found = self._statuses(self._lookup(series_instance_uid, "Series"))
         if not found:
             raise NotInPacs(series_instance_uid, "the archive has no such series", "Send it to the archive.")
         return min(found, key=lambda one: one.archive_id)
+
+    def series_of(self, sop_instance_uid: str) -> tuple[str, ...]:
+        """Series with that instance. See :meth:`dicom_io.pacs.port.Source.series_of`."""
+        return tuple(sorted({one.series_instance_uid for one in self._statuses(self._lookup(sop_instance_uid, "Instance"))}))
 
     def fetch(self, instance_id: str) -> bytes:
         """One instance. See :meth:`dicom_io.pacs.port.Source.fetch`."""
@@ -110,15 +114,15 @@ class OrthancArchive:
 
     def delete_series(self, series_instance_uid: str) -> None:
         """Deletes a series. See :meth:`dicom_io.pacs.port.Archive.delete_series`."""
-        for name in self._lookup(series_instance_uid):
+        for name in self._lookup(series_instance_uid, "Series"):
             try:
                 self._request("DELETE", f"/series/{name}", missing=NotInPacs)
             except NotInPacs:
                 continue  # somebody was faster
 
-    def _lookup(self, series_instance_uid: str) -> list[str]:
-        found = self._json("POST", "/tools/lookup", content=series_instance_uid.encode())
-        return [one["ID"] for one in found if one["Type"] == "Series"]
+    def _lookup(self, uid: str, level: str) -> list[str]:
+        found = self._json("POST", "/tools/lookup", content=uid.encode())
+        return [one["ID"] for one in found if one["Type"] == level]
 
     def _statuses(self, names: Sequence[str]) -> list[SeriesStatus]:
         """The series that ``names`` (of series or of instances) belong to, each once; without what is gone."""

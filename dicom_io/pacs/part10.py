@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
+import struct
 import zlib
 
 from pydicom import Dataset, dcmread
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from dicom_io.errors import PacsRefused
 
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _UNREADABLE = (
-    *(InvalidDicomError, zlib.error, EOFError, OSError),
+    *(InvalidDicomError, BytesLengthException, struct.error, zlib.error, EOFError, OSError),
     *(ValueError, KeyError, TypeError, AttributeError, NotImplementedError, IndexError),
 )
 

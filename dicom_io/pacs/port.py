@@ -86,6 +86,16 @@ class Source(Protocol):
         """
         ...
 
+    def series_of(self, sop_instance_uid: str) -> tuple[str, ...]:
+        """Series Instance UIDs of the series that hold an instance of that SOP Instance UID, sorted.
+
+        More than one only where somebody broke the rule that SOP Instance UIDs are unique.
+
+        Raises:
+            PacsUnavailable, PacsRefused.
+        """
+        ...
+
     def fetch(self, instance_id: str) -> bytes:
         """One instance as a DICOM Part 10 file.
 

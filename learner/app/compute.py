@@ -182,7 +182,20 @@ class Compute:
             raise SourceAwaited(uid, f"its image series {uid} is not in the archive") from None
         if not series.is_stable:
             raise SourceAwaited(uid, f"its image series {uid} is still arriving")
+        self._warn_of_twins(header, uid)
         return series
+
+    def _warn_of_twins(self, header: AnnotationHeader, uid: str) -> None:
+        """Says so where the images' SOP Instance UIDs stand in another series as well; the series that is named decides."""
+        for sop_uid in header.referenced_sop_instance_uids[:1]:
+            twins = [other for other in self._source.series_of(sop_uid) if other != uid]
+            if twins:
+                _log.warning(
+                    "SOP Instance UIDs stand in two series; read against the one that the annotation names",
+                    annotation=header.sop_instance_uid,
+                    series=uid,
+                    others=twins,
+                )
 
     def _records(self, case: Case, images: ImageSeries) -> list[CaseRecord]:
         """What the earlier rounds of a case came to, on the same grid, oldest first."""

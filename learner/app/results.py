@@ -80,7 +80,8 @@ def segment_descriptions(task: Task) -> Sequence[SegmentDescription]:
 
 def _prediction(source: ImageSeries, task: Task, answer: Answer, identity: RoundIdentity) -> ResultFile:
     series_identity = _identity(source, task, identity, PREDICTION)
-    file = write_prediction(source, answer.labels_DHW, segment_descriptions(task), series_identity)
+    drawn = answer.proxy_labels_DHW is not None
+    file = write_prediction(source, answer.labels_DHW, segment_descriptions(task), series_identity, with_drawing=drawn)
     return _result(PREDICTION, series_identity, file)
 
 

@@ -6,6 +6,7 @@ and CT images (PS3.3 sections A.4 and A.3); identifiers follow from the scan's n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -13,8 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, MRImageStorage
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dicom_io.geometry import Geometry
 from dicom_io.identifiers import derived_uid
@@ -66,29 +65,19 @@ def image_series(scan: Scan, order: Order) -> list[bytes]:
     return [_file(_slice(shared, scan, order, index)) for index in range(scan.geometry.shape[0])]
 
 
-def send_series(files: list[bytes], address: tuple[str, int], called_aet: str, title: str, console: Console) -> None:
-    """Sends files in one association, with a progress bar.
+def send_series(files: list[bytes], address: tuple[str, int], called_aet: str, progress: Callable[[int], None]) -> None:
+    """Sends files in one association, as a scanner does.
 
     Args:
         files: DICOM Part 10 files.
         address: host and port of the archive's DICOM interface.
         called_aet: its application entity title.
-        title: what is sent, for the bar.
-        console: where the bar goes.
+        progress: called with the number of files sent so far.
 
     Raises:
         PacsUnavailable, PacsRefused: see :func:`dicom_io.pacs.dimse.send`.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(f"sending {title}", total=len(files))
-        send(
-            files,
-            address,
-            called_aet=called_aet,
-            calling_aet="DEMOSCANNER",
-            progress=lambda count: progress.update(task, completed=count),
-        )
+    send(files, address, called_aet=called_aet, calling_aet="DEMOSCANNER", progress=progress)
 
 
 def directions(geometry: Geometry) -> npt.NDArray[np.float64]:

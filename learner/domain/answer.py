@@ -25,6 +25,8 @@ class Answer:
         guidance: the slices worth drawing next.
         back_end_labels_DHW: uint8 prediction of the network on its own, before it saw this drawing, or None without a model.
         proxy_labels_DHW: uint8 proxy mask made hard, or None in round 0.
+        estimated_dice: per label 1..L, the Dice that ``labels_DHW`` may be expected to have, judged by drawn slices that were
+            left out; None where too little is drawn to say.
     """
 
     labels_DHW: npt.NDArray[np.uint8]
@@ -34,3 +36,4 @@ class Answer:
     guidance: Guidance
     back_end_labels_DHW: npt.NDArray[np.uint8] | None
     proxy_labels_DHW: npt.NDArray[np.uint8] | None
+    estimated_dice: tuple[float, ...] | None = None

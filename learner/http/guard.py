@@ -1,7 +1,7 @@
 """What stands before every route: the token, the size of a request, where it comes from, and headers for browsers.
 
-Everything needs the token but the page, its files and the health checks; what is new is closed until it is listed here. Without a
-token the node listens on loopback alone (the settings see to that). A page of another site could still reach it through the
+Everything needs the token but the page, its files and the health checks; what is new is closed until it is listed here. Without
+a token the node listens on loopback alone (the settings see to that). A page of another site could still reach it through the
 reader's browser, so that then the Host and Origin headers must name loopback.
 """
 
@@ -57,7 +57,7 @@ class Guard:
 
         headers = Headers(scope=scope)
         if not self._token and not _from_loopback(headers):
-            refusal = problem(403, "without a token only loopback addresses are served", "Set api.token_file and send the token.")
+            refusal = problem(403, "without a token only loopback is served", "Set api.token_file and send the token.")
             await refusal(scope, receive, send_with_headers)
         elif not self._admits(scope["path"], headers):
             refusal = problem(401, "the bearer token is missing or wrong", headers={"WWW-Authenticate": "Bearer"})

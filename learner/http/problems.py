@@ -69,7 +69,7 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(sqlite3.Error)
     def on_store(_request: Request, error: Exception) -> JSONResponse:
         _log.error("request failed", error=type(error).__name__, what=str(error))
-        return problem(503, "the node's store cannot be used now", "Look at the node's log, its disk and the rights of its folder.")
+        return problem(503, "the node's store cannot be used now", "Look at the node's log, its disk and its folder's rights.")
 
     @app.exception_handler(Exception)
     def on_fault(_request: Request, error: Exception) -> JSONResponse:

@@ -25,8 +25,9 @@ _SUFFIX = ".npz"
 class ExampleFiles:
     """A folder of examples.
 
-    The image is quantised to 16 bits between its extremes, soft labels and confidence to 8 bits, known masks are packed bits; who
-    drew and which object it came from are left out. Reading gives what was written up to that, the same every time.
+    The image is quantised to 16 bits between its extremes, soft labels and confidence to 8 bits, known masks are packed
+    bits; who drew and which object it came from are left out. Reading gives what was written up to that, the same every
+    time.
 
     Args:
         folder: made if absent.

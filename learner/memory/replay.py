@@ -1,15 +1,15 @@
 """The replay memory: which past cases stay, and which are drawn.
 
-What stays is a weighted reservoir (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006): each case has the
-rank u^(1/purity) with u uniform in (0, 1); when the memory is full, the lowest rank of the largest group goes. Equal purities give
-each case of the stream the same chance to be kept. u is a hash of the case's key and the memory's seed, so further rounds of a case do
-not buy it further chances, and a killed and repeated job decides the same.
+What stays is a weighted reservoir (Efraimidis and Spirakis, "Weighted random sampling with a reservoir", 2006): each case
+has the rank u^(1/purity) with u uniform in (0, 1); when the memory is full, the lowest rank of the largest group goes. Equal
+purities give each case of the stream the same chance to be kept. u is a hash of the case's key and the memory's seed, so
+further rounds of a case do not buy it further chances, and a killed and repeated job decides the same.
 
 What is drawn is balanced over groups (tasks), then weighted by purity (mean confidence of the proxy: noisy buffers amplify
 forgetting) and difficulty (running loss).
 
-The index is plain data that belongs to the trainer's checkpoint; the files are immutable and named by the hash of their content, so
-a memory on disk may hold more than any one index names, and never less.
+The index is plain data that belongs to the trainer's checkpoint; the files are immutable and named by the hash of their
+content, so a memory on disk may hold more than any one index names, and never less.
 """
 
 from __future__ import annotations

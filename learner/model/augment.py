@@ -21,8 +21,8 @@ def augment(items: Tensor, plan: Plan, settings: TrainingSettings, rng: np.rando
     """A batch of :class:`~learner.model.sampling.Sampler` items, changed at random.
 
     Args:
-        items: ``(N, K, d, h, w)``; geometry changes all channels alike (linear interpolation keeps soft labels valid), intensity
-            only the image's.
+        items: ``(N, K, d, h, w)``; geometry changes all channels alike (linear interpolation keeps soft labels valid),
+            intensity only the image's.
         plan: of the network.
         settings: how much.
         rng: source of all randomness.

@@ -1,7 +1,8 @@
 """Losses that are valid on soft labels, and the smoothing of labels.
 
-Soft Dice is minimised by hard predictions even where the target is soft; cross-entropy and the Dice semimetric loss are minimised
-by the target itself (Wang et al., "Dice Semimetric Losses: Optimizing the Dice Score with Soft Labels", MICCAI 2023, DML-1).
+Soft Dice is minimised by hard predictions even where the target is soft; cross-entropy and the Dice semimetric loss are
+minimised by the target itself (Wang et al., "Dice Semimetric Losses: Optimizing the Dice Score with Soft Labels", MICCAI
+2023, DML-1).
 """
 
 from __future__ import annotations

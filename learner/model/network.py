@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from typing import cast
 
 import torch
-from monai.networks.nets import DynUNet
+from monai.networks.nets.dynunet import DynUNet
 from torch import Tensor, nn
 
 from learner.model.plan import Plan
@@ -18,8 +18,7 @@ def build_network(plan: Plan, seed: int) -> nn.Module:
 
     Input is ``(N, image channels + condition channels, [D,] H, W)``, output ``(N, L + 1, [D,] H, W)`` logits.
     """
-    axes = slice(3 - plan.dimensions, 3)
-    strides = [list(stride[axes]) for stride in plan.strides]
+    strides: list[list[int]] = [list(stride)[-plan.dimensions :] for stride in plan.strides]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = DynUNet(
@@ -41,7 +40,7 @@ def bf16_in_hardware() -> bool:
     Measured with this network's training step: 292 -> 125 ms on an AVX512_BF16 core pair without AMX, 278 -> 103 ms with AMX.
     Emulated bfloat16 is slower than float32. The flags decide rather than a stopwatch, so that a rerun gives the same weights.
     """
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         return False
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))

@@ -1,15 +1,15 @@
 """The plan: what network, grid and patch fit the data, decided once from the first example's fingerprint.
 
-As nnU-Net does (Isensee et al., Nature Methods 2021), shape and spacing decide; unlike it, the budget is that of a CPU which works
-beside readers: about 0.1-0.3 s a training step. Near-isotropic data get a small 3D U-Net. Thick slices get a 2.5D network: five
-neighbouring slices in, the labels of the middle one out; on few cases it learns much faster than 3D.
+As nnU-Net does (Isensee et al., Nature Methods 2021), shape and spacing decide; unlike it, the budget is that of a CPU which
+works beside readers: about 0.1-0.3 s a training step. Near-isotropic data get a small 3D U-Net. Thick slices get a 2.5D
+network: five neighbouring slices in, the labels of the middle one out; on few cases it learns much faster than 3D.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import cast
 
 from learner.errors import StoreError
@@ -62,6 +62,11 @@ class Plan:
         """Channels that carry the proxy: soft labels of background and labels, and the confidence."""
         return self.label_count + 2
 
+    @property
+    def factors(self) -> Triple:
+        """By how much each axis shrinks from input to bottleneck; every patch size is a multiple."""
+        return cast("Triple", tuple(math.prod(stride[axis] for stride in self.strides) for axis in range(3)))
+
     def working_shape(self, shape_DHW: Triple, spacing_DHW: Spacing) -> Triple:
         """Shape of a volume on the plan's grid; an axis within a tenth of the target spacing is left as it is."""
         sizes = [
@@ -85,15 +90,17 @@ class Plan:
         """
         try:
             values = json.loads(text)
-            plan = cls(**values)
-            return replace(
-                plan,
-                spacing_DHW=tuple(plan.spacing_DHW),
-                patch_DHW=tuple(plan.patch_DHW),
-                filters=tuple(plan.filters),
-                strides=tuple(tuple(stride) for stride in plan.strides),
+            return cls(
+                dimensions=int(values["dimensions"]),
+                context=int(values["context"]),
+                label_count=int(values["label_count"]),
+                spacing_DHW=cast("Spacing", tuple(map(float, values["spacing_DHW"]))),
+                patch_DHW=cast("Triple", tuple(map(int, values["patch_DHW"]))),
+                batch=int(values["batch"]),
+                filters=tuple(map(int, values["filters"])),
+                strides=tuple(cast("Triple", tuple(map(int, stride))) for stride in values["strides"]),
             )
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise StoreError(f"the checkpoint holds no readable network plan: {error}") from error
 
 

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
-from dicom_io.annotation import SparseAnnotation
+from dicom_io.annotation import Plane, SparseAnnotation
 from learner.domain.example import Example
 from learner.domain.proxy import ProxyMask, imprint
 from learner.model.plan import Plan, Spacing, Triple
@@ -79,12 +79,12 @@ def working_annotation(annotation: SparseAnnotation, shape_DHW: Triple) -> Spars
     for plane in annotation.planes:
         position = min(int((plane.index + 0.5) * shape_DHW[plane.axis] / source[plane.axis]), shape_DHW[plane.axis] - 1)
         picks[plane.axis][position] = plane.index
-    known = annotation.known_LDHW[np.ix_(range(annotation.label_count), *picks)]
+    known = annotation.known_LDHW[np.ix_(np.arange(annotation.label_count), *picks)]
     labels = annotation.labels_DHW[np.ix_(*picks)]
-    planes = {}
+    planes: dict[tuple[int, int], Plane] = {}
     for plane in annotation.planes:
-        for position in np.flatnonzero(picks[plane.axis] == plane.index):
-            planes[plane.axis, int(position)] = type(plane)(plane.axis, int(position), plane.kind)
+        for place in np.flatnonzero(picks[plane.axis] == plane.index).tolist():
+            planes[plane.axis, place] = Plane(plane.axis, place, plane.kind)
     return SparseAnnotation(labels, known, tuple(sorted(planes.values())), annotation.sources, annotation.readers)
 
 

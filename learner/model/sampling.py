@@ -1,7 +1,7 @@
 """Items of a batch: which part of which case, with which proxy shown, against which target.
 
-Leave one drawn slice out: the proxy that the network sees was propagated without one of the drawn slices, and that slice's drawing is
-part of the truth. So the network learns how proxies err and what to make of them, instead of copying them.
+Leave one drawn slice out: the proxy that the network sees was propagated without one of the drawn slices, and that slice's
+drawing is part of the truth. So the network learns how proxies err and what to make of them, instead of copying them.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ class PreparedCase:
     @property
     def nbytes(self) -> int:
         """Memory that the case takes, its leave-one-out proxies included as if all were made."""
-        condition = (self.target_CDHW.shape[0] + 1) * self.weight_DHW.size
+        condition = (len(self.target_CDHW) + 1) * self.weight_DHW.size
         fixed = self.target_CDHW.nbytes + self.weight_DHW.nbytes + self.example.image_DHW.nbytes
-        return fixed + self.example.proxy.soft_CDHW.nbytes + condition * len(self.left_out)
+        return int(fixed + self.example.proxy.soft_CDHW.nbytes + condition * len(self.left_out))
 
 
 def prepare_case(example: Example, plan: Plan, settings: TrainingSettings) -> PreparedCase:
@@ -117,8 +117,8 @@ class CaseCache:
 class Sampler:
     """Makes items of batches.
 
-    An item is ``(K, d, h, w)`` float32 with channels: image (one, or neighbouring slices), condition (L + 2, zeros if hidden), target
-    (L + 1), weight, confidence.
+    An item is ``(K, d, h, w)`` float32 with channels: image (one, or neighbouring slices), condition (L + 2, zeros if hidden),
+    target (L + 1), weight, confidence.
     """
 
     def __init__(self, plan: Plan, settings: TrainingSettings, propagator: Propagator) -> None:
@@ -155,7 +155,7 @@ class Sampler:
             return np.concatenate([_cut(proxy.soft_CDHW, window), _cut(proxy.confidence_DHW[None], window)])
         if left_out not in case.conditions:
             case.conditions[left_out] = self._propagate_without(case.example, left_out)
-        return _cut(case.conditions[left_out], window).astype(np.float32) / 255
+        return np.asarray(_cut(case.conditions[left_out], window), dtype=np.float32) / np.float32(255)
 
     def _propagate_without(self, example: Example, left_out: int) -> ByteArray:
         annotation = without_plane(example.annotation, left_out)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import numpy.typing as npt
 import torch
-from monai.inferers import sliding_window_inference
+from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
 from learner.domain.proxy import ProxyMask
@@ -96,10 +98,10 @@ class ServingNetwork:
         """Softmax of the network's output, in one piece if it fits the patch it was trained on."""
         if tuple(batch.shape[2:]) == window:
             return torch.softmax(self._network(batch).float(), dim=1)
-        output: Tensor = sliding_window_inference(
+        output = sliding_window_inference(
             batch, window, sw_batch_size=_SLICES_AT_ONCE, predictor=self._probabilities, overlap=_OVERLAP, mode="gaussian"
         )
-        return output
+        return cast("Tensor", output)
 
     def _probabilities(self, batch: Tensor) -> Tensor:
         return torch.softmax(self._network(batch).float(), dim=1)

@@ -15,7 +15,8 @@ class TrainingSettings:
     """Choices of online training.
 
     Attributes:
-        learning_rate: of AdamW, reached after ``warm_up_steps``; falls to ``learning_rate_floor`` of it as 1 / sqrt(1 + t / ``decay_steps``).
+        learning_rate: of AdamW, reached after ``warm_up_steps``; falls as 1 / sqrt(1 + t / ``decay_steps``) to
+            ``learning_rate_floor`` of it.
         warm_up_steps: steps over which the learning rate rises.
         decay_steps: scale of the learning rate's fall.
         learning_rate_floor: least share of ``learning_rate``.
@@ -62,7 +63,7 @@ class TrainingSettings:
     rotation_degrees: float = 12.0
     scaling: float = 0.12
     mirror_axes: tuple[int, ...] = ()
-    threads: int = 2
+    threads: int = 1
     precision: Precision = "auto"
     cache_bytes: int = 512 * 2**20
 

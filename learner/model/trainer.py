@@ -1,7 +1,7 @@
 """The online trainer: a new case, some replayed ones, a fixed number of steps.
 
-The same state, example and number of steps give the same weights: all randomness comes from one generator that is part of the state,
-threads and precision are fixed, and a job that is broken off leaves the state as it was.
+The same state, example and number of steps give the same weights: all randomness comes from one generator that is part of the
+state, threads and precision are fixed, and a job that is broken off leaves the state as it was.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ class OnlineTrainer:
     def learn(self, example: Example, steps: int, between_steps: Callable[[], None]) -> LearnReport:
         """Trains on ``example`` and on replayed ones, then remembers it.
 
-        The first job of a model makes at least ``first_case_steps`` steps. If ``between_steps`` raises, the state is what it was
-        before the job.
+        The first job of a model makes at least ``first_case_steps`` steps. If ``between_steps`` raises, the state is what it
+        was before the job.
 
         Args:
             example: the new case, or a case seen before with more drawn on it.

@@ -26,7 +26,7 @@ class ErrorModel:
     """
 
     pixel: float = 0.5
-    per_mm: float = 0.2
+    per_mm: float = 0.3
     disagreement: float = 0.2
     inconsistency: float = 0.3
 

@@ -129,7 +129,7 @@ class FlowMotion:
 
     def _flow(self, target: int, source: int) -> FloatArray:
         if (target, source) not in self._flows:
-            flow = self._search.calc(self._slice(target), self._slice(source), None)
+            flow = self._search.calc(self._slice(target), self._slice(source), None)  # type: ignore[call-overload]  # stubs forbid None
             self._flows[target, source] = np.asarray(flow, dtype=np.float32)
         return self._flows[target, source]
 

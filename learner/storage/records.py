@@ -68,12 +68,13 @@ class SqliteRecords:
         self, trigger_uid: str, series_instance_uid: str, *, case_id: int | None = None, number: int | None = None
     ) -> int | None:
         """See :meth:`learner.ports.Records.open_round`."""
-        row = self._db.row(
-            "INSERT INTO rounds (trigger_uid, series_uid, state, case_id, number, received_at) VALUES (?, ?, ?, ?, ?, ?) "
-            "ON CONFLICT DO NOTHING RETURNING round_id",
-            (trigger_uid, series_instance_uid, RoundState.QUEUED, case_id, number, self._clock.now()),
-        )
-        return int(row["round_id"]) if row else None
+        with self._db.transaction():
+            if self._db.row("SELECT 1 FROM rounds WHERE trigger_uid = ?", (trigger_uid,)):
+                return None
+            return self._db.run(
+                "INSERT INTO rounds (trigger_uid, series_uid, state, case_id, number, received_at) VALUES (?, ?, ?, ?, ?, ?)",
+                (trigger_uid, series_instance_uid, RoundState.QUEUED, case_id, number, self._clock.now()),
+            ).lastrowid
 
     def find_round(self, round_id: int) -> Round:
         """See :meth:`learner.ports.Records.find_round`."""

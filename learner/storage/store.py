@@ -13,6 +13,7 @@ from learner.storage.files import LocalCaseFiles
 from learner.storage.jobs import SqliteJobs
 from learner.storage.queries import Queries
 from learner.storage.records import SqliteRecords
+from learner.storage.sweep import FolderLock, sweep
 
 
 class SystemClock:
@@ -42,11 +43,27 @@ class LocalStore:
         self.checkpoints = LocalCheckpoints(self._database, folder, keep_checkpoints, clock)
         self.files = LocalCaseFiles(folder)
         self.queries = Queries(self._database)
+        self._lock: FolderLock | None = None
+
+    def take(self) -> int:
+        """Takes the folder for this process alone, and removes what a killed one left behind.
+
+        Returns:
+            Number of files removed.
+
+        Raises:
+            StoreError: if another process has it.
+        """
+        self._lock = FolderLock(self.folder)
+        return sweep(self._database, self.folder)
 
     def transaction(self) -> AbstractContextManager[None]:
         """See :meth:`learner.ports.Store.transaction`."""
         return self._database.transaction()
 
     def close(self) -> None:
-        """Closes this thread's connection."""
+        """Closes this thread's connection and gives the folder free."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
         self._database.close()

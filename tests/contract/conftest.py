@@ -1,3 +1,3 @@
-from orthanc_fixtures import make_orthanc, orthanc
+from orthanc_fixtures import make_orthanc, make_orthanc_once, orthanc
 
-__all__ = ["make_orthanc", "orthanc"]
+__all__ = ["make_orthanc", "make_orthanc_once", "orthanc"]

@@ -6,10 +6,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TypeVar
 
 import pytest
 from orthanc_fixtures import PASSWORD, USER, MakeOrthanc
+from pydicom import dcmread
+from pydicom.uid import generate_uid
 from slices import make_slices, uids
 
 from dicom_io.errors import NotInPacs, PacsRefused, PacsUnavailable
@@ -186,6 +189,27 @@ def test_what_is_not_there_is_not_found(bench: Bench) -> None:
     bench.archive.delete_series(series.series_instance_uid)
     with pytest.raises(NotInPacs):
         bench.archive.fetch_series(series)
+
+
+def test_the_series_of_an_instance_are_told_all_of_them(bench: Bench) -> None:
+    files = make_slices(2)
+    other_uid = str(generate_uid())
+    twin = _moved(files[0], other_uid)
+    for file in (*files, twin):
+        bench.archive.store(file)
+    sop_uid, series_uid = uids(files[0])
+    assert bench.archive.series_of(sop_uid) == tuple(sorted([series_uid, other_uid]))
+    assert bench.archive.series_of(uids(files[1])[0]) == (series_uid,)
+    assert bench.archive.series_of("1.2.3.4.5.6.7") == ()
+
+
+def _moved(file: bytes, series_uid: str) -> bytes:
+    """The same instance, said to be of another series."""
+    dataset = dcmread(BytesIO(file))
+    dataset.SeriesInstanceUID = series_uid
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
 
 
 def test_deleting_twice_is_no_error(bench: Bench) -> None:

@@ -23,7 +23,9 @@ def test_slices_are_sorted_along_the_normal_and_voxels_lie_where_the_headers_say
     files = make_series((4, 6, 5), (2.5, 0.7, 0.9), angles)
     series = read_series([files[2], files[0], files[3], files[1]])
     turn = rotation(angles)
-    expected = np.array([-10.0, 5.0, 30.0]) + 3 * 2.5 * np.cross(turn[:, 0], turn[:, 1]) + 2 * 0.7 * turn[:, 1] + 4 * 0.9 * turn[:, 0]
+    expected = (
+        np.array([-10.0, 5.0, 30.0]) + 3 * 2.5 * np.cross(turn[:, 0], turn[:, 1]) + 2 * 0.7 * turn[:, 1] + 4 * 0.9 * turn[:, 0]
+    )
     assert np.allclose(series.volume.geometry.to_patient((3, 2, 4)), expected, atol=1e-6)
     assert np.array_equal(series.volume.voxels_DHW, np.arange(120, dtype=np.float32).reshape(4, 6, 5))
     assert series.volume.series.sop_instance_uids == tuple(derived_uid("image", str(i)) for i in range(4))
@@ -189,7 +191,9 @@ def test_real_series_that_are_no_volume(data_dir: Path, name: str, reason: str) 
 def test_the_same_image_in_seven_syntaxes_decodes_to_the_same_pixels(data_dir: Path) -> None:
     files = {path.stem: path.read_bytes() for path in sorted((data_dir / "dicom" / "mr_seven_syntaxes").glob("*.dcm"))}
     with edited(files["1"]) as (dataset, encode), lenient():
-        dataset.ImagePositionPatient = [float(v) + 5 * d for v, d in zip(dataset.ImagePositionPatient, _normal(dataset), strict=True)]
+        dataset.ImagePositionPatient = [
+            float(v) + 5 * d for v, d in zip(dataset.ImagePositionPatient, _normal(dataset), strict=True)
+        ]
         dataset.SOPInstanceUID = "1.2.3"
         neighbour = encode()
     decoded = {stem: read_series([file, neighbour]).volume.voxels_DHW for stem, file in files.items()}

@@ -1,0 +1,170 @@
+"""One answer: from an image and what is drawn on it to labels, residual and guidance. The node and ``simulate`` share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from learner.domain.answer import Answer
+from learner.domain.fusion import LeftOut, earned_trust, estimated_dice, fuse, trust_from_first_slices
+from learner.domain.proxy import ProxyMask
+from learner.domain.ranking import rank_slices
+from learner.domain.residual import residual
+from learner.ports import Network, Propagator
+
+FloatArray = npt.NDArray[np.float32]
+Spacing = tuple[float, float, float]
+
+_FOLDS = 2
+
+
+@dataclass(frozen=True, eq=False)
+class CaseAnswer:
+    """An answer and what the next steps need of its making.
+
+    Attributes:
+        answer: for the reader.
+        proxy: the front end's proxy mask, or None where nothing is drawn.
+        back_end_CDHW: float32 probabilities of the network on its own, or None without one.
+        trust: how far the network was trusted, in [0, 1].
+    """
+
+    answer: Answer
+    proxy: ProxyMask | None
+    back_end_CDHW: FloatArray | None
+    trust: float
+
+
+def answer_case(
+    image_DHW: FloatArray,
+    spacing_DHW: Spacing,
+    annotation: SparseAnnotation | None,
+    label_count: int,
+    propagator: Propagator,
+    network: Network | None,
+    previous_back_end_CDHW: FloatArray | None = None,
+) -> CaseAnswer:
+    """Answers one round of a case.
+
+    Args:
+        image_DHW: float32 voxels as the series gives them.
+        spacing_DHW: distance of voxel centres in mm.
+        annotation: all that is known of the case, or None in round 0.
+        label_count: labels L of the task.
+        propagator: the front end.
+        network: the back end, or None while there is no model.
+        previous_back_end_CDHW: what the network alone said in the round before, or None.
+
+    Raises:
+        ValueError: if there is neither an annotation nor a network, or the annotation has other labels than the task.
+    """
+    if annotation is not None and annotation.label_count != label_count:
+        raise ValueError(f"an annotation of {annotation.label_count} labels for a task of {label_count}")
+    if annotation is None and network is None:
+        raise ValueError("neither a drawing nor a network: there is nothing to answer from")
+    alone = network.predict(image_DHW, spacing_DHW, None) if network is not None else None
+    proxy, shown, trust = None, alone, 1.0
+    left_out: list[LeftOut] = []
+    if annotation is not None:
+        proxy = propagator.propagate(image_DHW, spacing_DHW, annotation)
+        left_out = leave_out(image_DHW, spacing_DHW, annotation, propagator, network)
+        trust = _trust(left_out, annotation, alone)
+        if network is not None and trust > 0:
+            shown = network.predict(image_DHW, spacing_DHW, proxy)
+    soft_CDHW = fuse(proxy, shown, annotation, trust)
+    labels_DHW = soft_CDHW.argmax(axis=0).astype(np.uint8)
+    change = residual(alone, previous_back_end_CDHW)
+    disputed = residual(proxy.soft_CDHW, alone) if proxy is not None else change
+    expected = None
+    if annotation is not None:
+        expected = estimated_dice(left_out, trust, labels_DHW, annotation, _nearness(annotation))
+    zeros = np.zeros(image_DHW.shape, dtype=np.float32)
+    answer = Answer(
+        labels_DHW=labels_DHW,
+        soft_CDHW=soft_CDHW,
+        residual_DHW=zeros if disputed is None else disputed,
+        change_DHW=zeros if change is None else change,
+        guidance=rank_slices(soft_CDHW, disputed, annotation, len(image_DHW), trust=trust),
+        back_end_labels_DHW=None if alone is None else alone.argmax(axis=0).astype(np.uint8),
+        proxy_labels_DHW=None if proxy is None else proxy.labels_DHW,
+        estimated_dice=expected,
+    )
+    return CaseAnswer(answer, proxy, alone, trust)
+
+
+def leave_out(
+    image_DHW: FloatArray,
+    spacing_DHW: Spacing,
+    annotation: SparseAnnotation,
+    propagator: Propagator,
+    network: Network | None,
+) -> list[LeftOut]:
+    """What both ends make of drawn slices that they were not shown.
+
+    Every other drawn slice is left out, then the rest, so that the network predicts twice and not once for each of them.
+
+    Args:
+        image_DHW: float32 voxels.
+        spacing_DHW: distance of voxel centres in mm.
+        annotation: what is known; slices drawn along axis 0 are left out.
+        propagator: the front end.
+        network: the back end, or None.
+    """
+    drawn = [i for i in annotation.planes_of(PlaneKind.DRAWN) if annotation.labels_DHW[i].any()]
+    if len(drawn) < 2:
+        return []
+    result = []
+    for fold in range(_FOLDS):
+        held = drawn[fold::_FOLDS]
+        fewer = without_planes(annotation, held)
+        if not fewer.labels_DHW.any():
+            continue
+        proxy = propagator.propagate(image_DHW, spacing_DHW, fewer)
+        shown = network.predict(image_DHW, spacing_DHW, proxy) if network is not None else None
+        for index in held:
+            back_end = None if shown is None else shown[:, index]
+            soft_CHW, sure_HW = proxy.soft_CDHW[:, index], proxy.confidence_DHW[index]
+            result.append(LeftOut(annotation.labels_DHW[index], soft_CHW, sure_HW, back_end))
+    return result
+
+
+def without_planes(annotation: SparseAnnotation, held: list[int]) -> SparseAnnotation:
+    """The annotation without what is known on the slices ``held`` along axis 0, unless another known plane crosses them."""
+    labels_DHW, known_LDHW = annotation.labels_DHW.copy(), annotation.known_LDHW.copy()
+    labels_DHW[held] = 0
+    known_LDHW[:, held] = False
+    planes = tuple(p for p in annotation.planes if p.axis != 0 or p.index not in held)
+    for plane in planes:
+        if plane.axis != 0:
+            _restore(labels_DHW, annotation.labels_DHW, plane)
+            for number in range(len(known_LDHW)):
+                _restore(known_LDHW[number], annotation.known_LDHW[number], plane)
+    return SparseAnnotation(labels_DHW, known_LDHW, planes, annotation.sources, annotation.readers)
+
+
+def _restore(target_DHW: npt.NDArray[np.generic], source_DHW: npt.NDArray[np.generic], plane: Plane) -> None:
+    where = [slice(None)] * 3
+    where[plane.axis] = slice(plane.index, plane.index + 1)
+    target_DHW[tuple(where)] = source_DHW[tuple(where)]
+
+
+def _trust(left_out: list[LeftOut], annotation: SparseAnnotation, alone_CDHW: FloatArray | None) -> float:
+    if alone_CDHW is None:
+        return 0.0
+    if left_out:
+        return earned_trust(left_out)
+    drawn = annotation.planes_of(PlaneKind.DRAWN)
+    return trust_from_first_slices([annotation.labels_DHW[i] for i in drawn], [alone_CDHW[:, i] for i in drawn])
+
+
+def _nearness(annotation: SparseAnnotation) -> float:
+    """Mean distance of the slices between known ones to these, over the distance that left-out slices have."""
+    planes = annotation.planes_of(axis=0)
+    gaps = np.diff(planes)
+    if not len(gaps) or gaps.sum() <= len(gaps):
+        return 1.0
+    usual = float(sum((gap / 2) ** 2 for gap in gaps) / sum(gap - 1 for gap in gaps if gap > 1))
+    return min(1.0, usual / float(gaps.mean()))

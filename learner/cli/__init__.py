@@ -1,0 +1,43 @@
+"""The command ``apprentice``. Commands import what is heavy (torch, the web server, plots) when they run."""
+
+from __future__ import annotations
+
+import logging
+
+import structlog
+import typer
+
+from dicom_io.errors import DicomIoError
+from learner.cli import check, demo, look, serve, simulate
+from learner.errors import ApprenticeError
+from learner.logs import configure_logs
+
+app = typer.Typer(
+    name="apprentice",
+    help="A PACS node that learns to segment by watching a radiologist draw on a few slices. Research use only.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(serve.serve)
+app.command(hidden=True)(serve.trainer)
+app.command()(look.tasks)
+app.command()(look.rounds)
+app.command()(look.retry)
+app.command()(look.training)
+app.command()(check.doctor)
+app.command()(check.lint)
+app.command()(simulate.simulate)
+app.command()(demo.demo)
+app.command()(look.version)
+
+
+def main() -> None:
+    """Entry point of the console script: known errors are one line on standard error and exit code 1."""
+    configure_logs("text")
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))  # `serve` says more
+    try:
+        app()
+    except (ApprenticeError, DicomIoError) as error:
+        typer.echo(f"apprentice: {error}", err=True)
+        raise SystemExit(1) from None

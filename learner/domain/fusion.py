@@ -1,0 +1,166 @@
+"""The answer from both ends: proxy mask and network, weighted by what each has earned.
+
+The network is trusted as far as it was right where a reader has shown the truth. Slices are drawn one at a time left out of the
+propagation; on them the proxy is compared with the network, and the share of the network that explains the drawing best is
+taken. An untrained network earns nothing, whatever it claims of its own certainty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dicom_io.annotation import SparseAnnotation
+from learner.domain.proxy import ProxyMask, imprint
+
+FloatArray = npt.NDArray[np.float32]
+LabelArray = npt.NDArray[np.uint8]
+
+_TRUST_GRID = tuple(round(0.1 * step, 1) for step in range(10))
+_PRIOR_STRENGTH = 0.01
+_FLOOR = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOut:
+    """A drawn slice that was left out of the propagation, and what both ends made of it.
+
+    Attributes:
+        truth_HW: uint8, the reader's drawing.
+        proxy_CHW: float32 probabilities of the front end without this slice.
+        confidence_HW: float32 confidence of the front end without this slice.
+        network_CHW: float32 probabilities of the back end without this slice, or None without a network.
+    """
+
+    truth_HW: LabelArray
+    proxy_CHW: FloatArray
+    confidence_HW: FloatArray
+    network_CHW: FloatArray | None
+
+
+def blend(proxy: FloatArray, confidence: FloatArray, network: FloatArray, trust: float) -> FloatArray:
+    """Mean of both ends, voxel by voxel.
+
+    The network's weight is its trust t times the doubt in the proxy, against the distrust in the network times the proxy's
+    confidence c: t (1 - c) / (t (1 - c) + (1 - t) (c + 0.1)). It is 0 everywhere for t = 0, and where c = 1.
+
+    Args:
+        proxy: float32 probabilities, classes first.
+        confidence: float32 in [0, 1], of the shape of one class.
+        network: float32 probabilities of the same shape as ``proxy``.
+        trust: in [0, 1].
+    """
+    for_network = trust * (1.0 - confidence)
+    for_proxy = (1.0 - trust) * (confidence + _FLOOR)
+    weight = (for_network / np.maximum(for_network + for_proxy, 1e-6)).astype(np.float32)
+    return np.asarray(proxy + weight * (network - proxy), dtype=np.float32)
+
+
+def fuse(
+    proxy: ProxyMask | None, back_end_CDHW: FloatArray | None, annotation: SparseAnnotation | None, trust: float
+) -> FloatArray:
+    """Probabilities of the answer, exact on what is known.
+
+    Args:
+        proxy: the front end, or None where nothing is drawn.
+        back_end_CDHW: float32 probabilities of the network, or None without one.
+        annotation: what is known, or None.
+        trust: how far to trust the network where the proxy is in doubt, in [0, 1].
+
+    Raises:
+        ValueError: if there is neither a proxy nor a network.
+    """
+    if proxy is None:
+        if back_end_CDHW is None:
+            raise ValueError("neither a drawing nor a network: there is nothing to answer from")
+        soft_CDHW = back_end_CDHW
+    elif back_end_CDHW is None or trust <= 0:
+        soft_CDHW = proxy.soft_CDHW
+    else:
+        soft_CDHW = blend(proxy.soft_CDHW, proxy.confidence_DHW, back_end_CDHW, trust)
+    return soft_CDHW if annotation is None else imprint(soft_CDHW, annotation)
+
+
+def earned_trust(slices: Sequence[LeftOut]) -> float:
+    """The trust that reproduces left-out slices best: the largest mean Dice on a grid, less a prior against the network.
+
+    Args:
+        slices: left-out slices; those without a network are of no consequence.
+
+    Returns:
+        Trust in [0, 0.9]; 0 without any slice to go by.
+    """
+    judged = [(s, s.network_CHW) for s in slices if s.network_CHW is not None]
+    if not judged:
+        return 0.0
+    scores = []
+    for trust in _TRUST_GRID:
+        answers = [(s.truth_HW, blend(s.proxy_CHW, s.confidence_HW, n, trust).argmax(axis=0)) for s, n in judged]
+        dice = pooled_dice([t for t, _ in answers], [a for _, a in answers], len(judged[0][1]) - 1)
+        scores.append(float(np.mean(dice)) - _PRIOR_STRENGTH * trust / np.sqrt(len(judged)))
+    return _TRUST_GRID[int(np.argmax(scores))]
+
+
+def trust_from_first_slices(truths: Sequence[LabelArray], networks_CHW: Sequence[FloatArray]) -> float:
+    """Trust where no slice can be left out: from how well the network alone foresaw what was drawn.
+
+    Half of what its mean Dice exceeds 0.4 by, on a scale that ends at 1.
+
+    Args:
+        truths: the drawn slices.
+        networks_CHW: the network's probabilities on them, before it saw the drawing.
+    """
+    if not truths:
+        return 0.0
+    dice = pooled_dice(truths, [n.argmax(axis=0) for n in networks_CHW], len(networks_CHW[0]) - 1)
+    return float(np.clip((np.mean(dice) - 0.4) / 0.6, 0.0, 1.0)) / 2.0
+
+
+def pooled_dice(
+    truths: Sequence[LabelArray], answers: Sequence[npt.NDArray[np.integer]], label_count: int
+) -> tuple[float, ...]:
+    """Dice per label over all slices taken together; 1 where a label is in neither."""
+    result = []
+    for number in range(1, label_count + 1):
+        common = sum(int(np.count_nonzero((t == number) & (a == number))) for t, a in zip(truths, answers, strict=True))
+        sizes = sum(int(np.count_nonzero(x == number)) for pair in zip(truths, answers, strict=True) for x in pair)
+        result.append(2.0 * common / sizes if sizes else 1.0)
+    return tuple(result)
+
+
+def estimated_dice(
+    slices: Sequence[LeftOut], trust: float, answer_DHW: LabelArray, annotation: SparseAnnotation, nearness: float
+) -> tuple[float, ...] | None:
+    """Dice per label that the answer may be expected to have, judged by left-out slices.
+
+    Known slices are right. On the others the share of wrong voxels is that of the left-out slices, times ``nearness``, as
+    leaving a slice out doubles the gap that it stood in.
+
+    Args:
+        slices: left-out slices.
+        trust: with which the answer was fused.
+        answer_DHW: the answer.
+        annotation: what is known.
+        nearness: mean distance of undrawn slices of the answer to drawn ones, over that of the left-out slices.
+
+    Returns:
+        One value in [0, 1] a label, or None without any slice to go by.
+    """
+    if not slices:
+        return None
+    answers = [
+        (s.proxy_CHW if s.network_CHW is None else blend(s.proxy_CHW, s.confidence_HW, s.network_CHW, trust)).argmax(axis=0)
+        for s in slices
+    ]
+    dice = pooled_dice([s.truth_HW for s in slices], answers, annotation.label_count)
+    known_DHW = annotation.known_DHW
+    result = []
+    for number, value in enumerate(dice, start=1):
+        labelled = answer_DHW == number
+        size = int(np.count_nonzero(labelled))
+        undrawn = float(np.count_nonzero(labelled & ~known_DHW)) / size if size else 0.0
+        result.append(float(np.clip(1.0 - undrawn * (1.0 - value) * min(nearness, 1.0), 0.0, 1.0)))
+    return tuple(result)

@@ -1,0 +1,265 @@
+"""What the API answers with. UIDs, numbers and reasons; never a patient attribute."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from dicom_io.codes import Code
+from learner.domain.case import Case, Round, RoundState
+from learner.domain.checkpoint import Checkpoint
+from learner.domain.task import Task
+from learner.node import NodeStatus
+from learner.ports import ResultRecord
+from learner.storage.queries import JobView as StoredJob
+
+
+class _View(BaseModel):
+    model_config = ConfigDict(frozen=True, from_attributes=True)
+
+
+class Accepted(_View):
+    """The node does it soon."""
+
+    accepted: bool = True
+
+
+class Training(_View):
+    """Whether training is held back."""
+
+    paused: bool
+
+
+class Health(_View):
+    """Whether the node is well."""
+
+    status: str
+
+
+class CodeView(_View):
+    """A coded concept."""
+
+    value: str
+    scheme: str
+    meaning: str
+
+    @classmethod
+    def of(cls, code: Code) -> Self:
+        """The view of a code."""
+        return cls.model_validate(code)
+
+
+class LabelView(_View):
+    """One structure of a task."""
+
+    number: int
+    name: str
+    category: CodeView
+    type: CodeView
+    colour: str = Field(description="Display colour as `#rrggbb`.")
+
+
+class MatchView(_View):
+    """Which image series belong to a task; the parts are regular expressions, empty for any."""
+
+    modalities: tuple[str, ...]
+    series_description: str
+    body_part: str
+    protocol_name: str
+    study_description: str
+    min_slices: int
+
+
+class CheckpointView(_View):
+    """One version of a model."""
+
+    name: str
+    task_id: str
+    number: int
+    parent: str = Field(description="The version that it was trained from; empty for the first.")
+    sha256: str
+    round_id: int = Field(description="The round whose learning produced it.")
+    steps: int = Field(description="Training steps since the beginning of the task.")
+    created_at: float = Field(description="POSIX time.")
+    facts: dict[str, JsonValue] = Field(description="Losses and measurements of its training.")
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> Self:
+        """The view of a version."""
+        return cls.model_validate(checkpoint)
+
+
+class TaskView(_View):
+    """What is segmented."""
+
+    task_id: str
+    title: str
+    labels: tuple[LabelView, ...]
+    match: MatchView
+    answer_undrawn: bool
+    serving: CheckpointView | None = Field(description="The version that serves; null before the first.")
+
+    @classmethod
+    def of(cls, task: Task, serving: Checkpoint | None) -> Self:
+        """The view of a task and of what serves it."""
+        labels = tuple(
+            LabelView(
+                number=label.number,
+                name=label.name,
+                category=CodeView.of(label.category),
+                type=CodeView.of(label.type),
+                colour=f"#{bytes(label.colour).hex()}",
+            )
+            for label in task.labels
+        )
+        return cls(
+            task_id=task.task_id,
+            title=task.title,
+            labels=labels,
+            match=MatchView.model_validate(task.match),
+            answer_undrawn=task.answer_undrawn,
+            serving=CheckpointView.of(serving) if serving is not None else None,
+        )
+
+
+class CaseView(_View):
+    """One image series of a task."""
+
+    case_id: int
+    task_id: str
+    study_instance_uid: str
+    series_instance_uid: str
+
+    @classmethod
+    def of(cls, case: Case) -> Self:
+        """The view of a case."""
+        return cls.model_validate(case)
+
+
+class RoundView(_View):
+    """One trigger and its answer."""
+
+    round_id: int
+    state: RoundState
+    reason: str = Field(description="Why it is refused, closed or waits, with the remedy; empty otherwise.")
+    number: int | None = Field(description="Round of the case; 0 is the answer before anything is drawn.")
+    case: CaseView | None = Field(description="Its case; null until it is known.")
+    trigger_uid: str = Field(description="The archive's identifier of the annotation object, or what named the new series.")
+    series_instance_uid: str = Field(description="Series of the annotation object, or of the images in round 0.")
+    reader: str
+    checkpoint: str = Field(description="The version of the model that took part; empty for none.")
+    received_at: float = Field(description="POSIX time of the trigger.")
+    answered_at: float | None = Field(description="POSIX time at which the whole answer stood in the archive.")
+    facts: dict[str, JsonValue] = Field(description="What was measured: drawn slices, volumes, guidance, seconds ...")
+
+    @classmethod
+    def of(cls, round_: Round, case: Case | None) -> Self:
+        """The view of a round and its case."""
+        return cls(
+            round_id=round_.round_id,
+            state=round_.state,
+            reason=round_.reason,
+            number=round_.number,
+            case=CaseView.of(case) if case is not None else None,
+            trigger_uid=round_.trigger_uid,
+            series_instance_uid=round_.series_instance_uid,
+            reader=round_.reader,
+            checkpoint=round_.checkpoint,
+            received_at=round_.received_at,
+            answered_at=round_.answered_at,
+            facts=_json(round_.facts),
+        )
+
+
+class ResultView(_View):
+    """One object that goes, or went, to the archive."""
+
+    kind: str = Field(description="`prediction`, `residual` or `guidance`.")
+    sop_instance_uid: str
+    series_instance_uid: str
+    sent: bool = Field(description="Whether it was stored in the archive.")
+
+    @classmethod
+    def of(cls, result: ResultRecord) -> Self:
+        """The view of a result."""
+        return cls.model_validate(result)
+
+
+class JobView(_View):
+    """A piece of durable work."""
+
+    job_id: int
+    kind: str = Field(description="`respond` or `learn`.")
+    round_id: int
+    state: str = Field(description="`ready`, `leased`, `blocked`, `done` or `parked` (given up until a person retries).")
+    attempts: int
+    reason: str = Field(description="Why it waits or was given up.")
+
+    @classmethod
+    def of(cls, job: StoredJob) -> Self:
+        """The view of a job."""
+        return cls.model_validate(job)
+
+
+class RoundDetail(_View):
+    """A round with its results and jobs."""
+
+    round: RoundView
+    results: tuple[ResultView, ...]
+    jobs: tuple[JobView, ...]
+
+
+class CaseDetail(_View):
+    """A case with its rounds, newest first."""
+
+    case: CaseView
+    rounds: tuple[RoundView, ...]
+
+
+class NodeView(_View):
+    """How the node's parts are."""
+
+    archive_error: str = Field(description="Why the archive cannot be read; empty while it can.")
+    trainer_alive: bool
+    trainer_restarts: int
+    last_intake_at: float | None = Field(description="POSIX time at which the archive's log was last read to its end.")
+
+    @classmethod
+    def of(cls, status: NodeStatus) -> Self:
+        """The view of a status."""
+        return cls.model_validate(status)
+
+
+class JobCount(_View):
+    """How many jobs of a kind are in a state."""
+
+    kind: str
+    state: str
+    count: int
+
+
+class ServingView(_View):
+    """What serves a task."""
+
+    task_id: str
+    title: str
+    checkpoint: str = Field(description="Name of the version; empty before the first.")
+    steps: int = Field(description="Its training steps.")
+
+
+class StatusView(_View):
+    """The node at a glance."""
+
+    version: str
+    node: NodeView
+    training_paused: bool
+    rounds: dict[str, int] = Field(description="Number of rounds by state.")
+    jobs: tuple[JobCount, ...]
+    tasks: tuple[ServingView, ...]
+    viewer_url: str = Field(description="Address of a study in a viewer, `{study}` for its UID; empty for none.")
+
+
+def _json(facts: dict[str, object]) -> dict[str, JsonValue]:
+    """Facts were read from JSON; the type checker does not know."""
+    return facts  # type: ignore[return-value]  # json.loads gives JSON values only

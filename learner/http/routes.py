@@ -1,0 +1,199 @@
+"""The routes below ``/api``. They run in threads of the server's pool: the store has a connection for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query
+from fastapi import Path as InPath
+
+from learner import operations
+from learner.domain.case import Case, Round, RoundState
+from learner.domain.job import JobState
+from learner.http.models import (
+    Accepted,
+    CaseDetail,
+    CaseView,
+    CheckpointView,
+    JobCount,
+    JobView,
+    NodeView,
+    ResultView,
+    RoundDetail,
+    RoundView,
+    ServingView,
+    StatusView,
+    TaskView,
+    Training,
+)
+from learner.node import Node
+from learner.storage.store import LocalStore
+from learner.version import __version__
+
+_LARGEST_ID = 2**63 - 1
+Limit = Annotated[int, Query(ge=1, le=1000, description="Entries at most.")]
+Offset = Annotated[int, Query(ge=0, le=_LARGEST_ID, description="Entries to leave out first.")]
+Number = Annotated[int, InPath(ge=1, le=_LARGEST_ID)]
+OptionalNumber = Annotated[int | None, Query(ge=1, le=_LARGEST_ID)]
+Uid = Annotated[str, InPath(max_length=200)]
+
+
+def api_router(node: Node) -> APIRouter:
+    """All routes of a node."""
+    router = APIRouter(prefix="/api")
+    _add_status(router, node)
+    _add_tasks(router, node)
+    _add_cases(router, node.store)
+    _add_rounds(router, node)
+    _add_training(router, node.store)
+    return router
+
+
+def _add_status(router: APIRouter, node: Node) -> None:
+    store = node.store
+
+    @router.post("/nudge", status_code=202, tags=["node"])
+    def nudge() -> Accepted:
+        """Something arrived in the archive: look now. Any body; it is not read, because the archive's log is the truth."""
+        node.nudge()
+        return Accepted()
+
+    @router.post("/reconcile", status_code=202, tags=["node"])
+    def reconcile() -> Accepted:
+        """Look through the whole archive for what its log lost."""
+        node.reconcile_soon()
+        return Accepted()
+
+    @router.get("/status", tags=["node"])
+    def status() -> StatusView:
+        """The node at a glance."""
+        counts = sorted(store.queries.job_counts().items())
+        return StatusView(
+            version=__version__,
+            node=NodeView.of(node.status()),
+            training_paused=operations.training_paused(store),
+            rounds=store.queries.round_counts(),
+            jobs=tuple(JobCount(kind=kind, state=state, count=count) for (kind, state), count in counts),
+            tasks=tuple(_serving(store, task.task_id, task.title) for task in node.tasks),
+            viewer_url=node.settings.api.viewer_url,
+        )
+
+    @router.get("/jobs", tags=["node"])
+    def jobs(state: Annotated[list[JobState] | None, Query()] = None, limit: Limit = 200) -> list[JobView]:
+        """Jobs, oldest first; in some states, or in all."""
+        return [JobView.of(job) for job in store.queries.jobs(*(state or ()), limit=limit)]
+
+
+def _add_tasks(router: APIRouter, node: Node) -> None:
+    checkpoints = node.store.checkpoints
+
+    @router.get("/tasks", tags=["tasks"])
+    def tasks() -> list[TaskView]:
+        """What is segmented, and which versions serve."""
+        return [TaskView.of(task, checkpoints.serving(task.task_id)) for task in node.tasks]
+
+    @router.get("/tasks/{task_id}/checkpoints", tags=["tasks"])
+    def versions(task_id: Annotated[str, InPath(max_length=40)]) -> list[CheckpointView]:
+        """Versions of a task's model whose files are kept, newest first."""
+        if node.tasks.get(task_id) is None:
+            raise HTTPException(404, "there is no task of that name")
+        return [CheckpointView.of(checkpoint) for checkpoint in checkpoints.history(task_id)]
+
+
+def _add_cases(router: APIRouter, store: LocalStore) -> None:
+    @router.get("/cases", tags=["cases"])
+    def cases(
+        task: Annotated[str | None, Query(max_length=40)] = None, limit: Limit = 200, offset: Offset = 0
+    ) -> list[CaseView]:
+        """Cases, newest first; of one task, or of all."""
+        return [CaseView.of(case) for case in store.queries.cases(task, limit, offset)]
+
+    @router.get("/cases/{case_id}", tags=["cases"])
+    def case(case_id: Number) -> CaseDetail:
+        """A case and its rounds, newest first."""
+        found = _case(store, case_id)
+        if found is None:
+            raise HTTPException(404, f"there is no case {case_id}")
+        rounds = store.queries.rounds(case_id=case_id, limit=1000)
+        return CaseDetail(case=CaseView.of(found), rounds=tuple(RoundView.of(one, found) for one in rounds))
+
+    @router.get("/series/{series_uid}/rounds", tags=["rounds"])
+    def rounds_of_series(series_uid: Uid, limit: Limit = 200, offset: Offset = 0) -> list[RoundView]:
+        """Rounds that concern a series of images or of annotations, newest first."""
+        return _views(store, store.queries.rounds_of_series(series_uid, limit, offset))
+
+
+def _add_rounds(router: APIRouter, node: Node) -> None:
+    store = node.store
+
+    @router.get("/rounds", tags=["rounds"])
+    def rounds(
+        state: RoundState | None = None, case: OptionalNumber = None, limit: Limit = 200, offset: Offset = 0
+    ) -> list[RoundView]:
+        """Rounds, newest first; in one state and of one case, or all."""
+        return _views(store, store.queries.rounds(case_id=case, state=state, limit=limit, offset=offset))
+
+    @router.get("/rounds/{round_id}", tags=["rounds"])
+    def round_(round_id: Number) -> RoundDetail:
+        """A round with its facts (guidance among them), results and jobs."""
+        return _detail(store, operations.find_round(store, round_id))
+
+    @router.post("/rounds/{round_id}/retry", status_code=202, tags=["rounds"])
+    def retry(round_id: Number) -> RoundDetail:
+        """Take up again what was refused, withdrawn or given up; 409 if the round is none of these."""
+        retried = operations.retry_round(store, round_id)
+        node.answer_now()
+        return _detail(store, retried)
+
+    @router.get("/triggers/{uid}", tags=["rounds"])
+    def trigger(uid: Uid) -> RoundDetail:
+        """The round of an annotation, by its SOP Instance UID or the archive's identifier of it.
+
+        The SOP Instance UID is known from the moment at which the annotation was read.
+        """
+        found = store.queries.find_trigger(uid)
+        if found is None:
+            raise HTTPException(404, "no round has that annotation; it may not have been taken in yet")
+        return _detail(store, found)
+
+
+def _add_training(router: APIRouter, store: LocalStore) -> None:
+    @router.post("/training/pause", tags=["training"])
+    def pause() -> Training:
+        """Hold training back; answers go on."""
+        operations.pause_training(store)
+        return Training(paused=True)
+
+    @router.post("/training/resume", tags=["training"])
+    def resume() -> Training:
+        """Let training go on."""
+        operations.resume_training(store)
+        return Training(paused=False)
+
+
+def _serving(store: LocalStore, task_id: str, title: str) -> ServingView:
+    serving = store.checkpoints.serving(task_id)
+    name, steps = (serving.name, serving.steps) if serving is not None else ("", 0)
+    return ServingView(task_id=task_id, title=title, checkpoint=name, steps=steps)
+
+
+def _case(store: LocalStore, case_id: int) -> Case | None:
+    try:
+        return store.records.find_case(case_id)
+    except KeyError:
+        return None
+
+
+def _views(store: LocalStore, rounds: Sequence[Round]) -> list[RoundView]:
+    cases = {number: _case(store, number) for number in {one.case_id for one in rounds} if number is not None}
+    return [RoundView.of(one, cases.get(one.case_id) if one.case_id is not None else None) for one in rounds]
+
+
+def _detail(store: LocalStore, round_: Round) -> RoundDetail:
+    (view,) = _views(store, [round_])
+    return RoundDetail(
+        round=view,
+        results=tuple(ResultView.of(result) for result in store.records.results_of(round_.round_id)),
+        jobs=tuple(JobView.of(job) for job in store.queries.jobs_of(round_.round_id)),
+    )

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from learner.model.losses import dice_semimetric, segmentation_loss, soft_cross_entropy, spatial_smoothing, temporal_blend
+
+
+def _soft(seed: int, shape: tuple[int, ...] = (2, 3, 4, 5)) -> torch.Tensor:
+    return torch.softmax(torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32)), dim=1)
+
+
+def test_cross_entropy_is_least_at_the_soft_target() -> None:
+    target, weight = _soft(0), torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(0))
+    at_target = soft_cross_entropy(target.log(), target, weight)
+    for seed in range(1, 6):
+        assert soft_cross_entropy((0.9 * target + 0.1 * _soft(seed)).log(), target, weight) > at_target
+
+
+def test_dice_semimetric_is_zero_only_at_the_soft_target() -> None:
+    target, weight = _soft(0), torch.ones(2, 4, 5)
+    assert dice_semimetric(target, target, weight).item() == pytest.approx(0, abs=1e-6)
+    hard = torch.nn.functional.one_hot(target.argmax(dim=1), 3).movedim(-1, 1).float()
+    assert dice_semimetric(hard, target, weight) > 0.05
+
+
+def test_dice_semimetric_is_one_minus_dice_on_hard_masks() -> None:
+    x, y = torch.zeros(1, 2, 10), torch.zeros(1, 2, 10)
+    x[0, 1, :6], y[0, 1, 3:9] = 1, 1
+    loss = dice_semimetric(x, y, torch.ones(1, 10), smooth=1e-6)
+    assert loss.item() == pytest.approx(1 - 2 * 3 / 12, abs=1e-5)
+
+
+def test_voxels_of_no_weight_do_not_count() -> None:
+    target, logits, weight = _soft(0), _soft(1).log(), torch.ones(2, 4, 5)
+    weight[:, :2] = 0
+    changed = logits.clone()
+    changed[:, :, :2] = torch.randn(2, 3, 2, 5, generator=torch.Generator().manual_seed(3))
+    assert segmentation_loss(changed, target, weight, 1.0).item() == pytest.approx(
+        segmentation_loss(logits, target, weight, 1.0).item(), rel=1e-6
+    )
+
+
+def test_nothing_known_gives_a_finite_loss() -> None:
+    loss = segmentation_loss(_soft(1).log(), _soft(0), torch.zeros(2, 4, 5), 1.0)
+    assert torch.isfinite(loss)
+
+
+def test_temporal_blend_leaves_drawings_and_yields_where_the_proxy_knows_nothing() -> None:
+    target, earlier = _soft(0), _soft(1)
+    confidence = torch.ones(2, 4, 5)
+    confidence[0] = 0
+    blended = temporal_blend(target, earlier, confidence, 0.4)
+    torch.testing.assert_close(blended[1], target[1])
+    torch.testing.assert_close(blended[0], 0.6 * target[0] + 0.4 * earlier[0])
+
+
+def test_svls_kernel_gives_the_centre_half_of_the_weight() -> None:
+    target = torch.zeros(1, 5, 5, 5)
+    target[0, 2, 2, 2] = 1
+    smooth = spatial_smoothing(target, 1.0, through_plane=True)
+    assert smooth[0, 2, 2, 2].item() == pytest.approx(0.5)
+    assert smooth.sum().item() == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("through_plane", [True, False])
+def test_smoothing_keeps_the_sum_over_labels(through_plane: bool) -> None:
+    target = _soft(4, (1, 3, 5, 6, 7))[0]
+    smooth = spatial_smoothing(target, 0.3, through_plane=through_plane)
+    torch.testing.assert_close(smooth.sum(dim=0), torch.ones(5, 6, 7))
+    torch.testing.assert_close(spatial_smoothing(target, 0.0, through_plane=through_plane), target)
+
+
+def test_thick_slices_do_not_blend() -> None:
+    target = torch.zeros(1, 3, 5, 5)
+    target[0, 1] = 1
+    torch.testing.assert_close(spatial_smoothing(target, 1.0, through_plane=False), target)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from learner.errors import StoreError
+from learner.model.network import build_network
+from learner.model.plan import Plan, plan_for
+
+CASES = {
+    "hippocampus": ((36, 50, 35), (1.0, 1.0, 1.0)),
+    "prostate": ((24, 320, 320), (3.6, 0.6, 0.6)),
+    "fine prostate": ((19, 384, 384), (3.0, 0.5, 0.5)),
+    "brain, thick": ((60, 217, 181), (3.0, 1.0, 1.0)),
+    "brain, isotropic": ((181, 217, 181), (1.0, 1.0, 1.0)),
+    "body CT": ((300, 512, 512), (1.0, 0.8, 0.8)),
+    "thick CT": ((40, 512, 512), (5.0, 0.9, 0.9)),
+    "heart": ((8, 208, 256), (9.0, 1.5, 1.5)),
+    "two slices": ((2, 64, 64), (1.0, 1.0, 1.0)),
+    "sliver": ((9, 11, 300), (1.0, 1.0, 1.0)),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_every_plan_builds_a_network_for_its_patch(name: str) -> None:
+    shape, spacing = CASES[name]
+    plan = plan_for(shape, spacing, 2)
+    assert all(size % factor == 0 for size, factor in zip(plan.patch_DHW, plan.factors, strict=True))
+    network = build_network(plan, seed=1)
+    patch = plan.patch_DHW[3 - plan.dimensions :]
+    with torch.inference_mode():
+        output = network(torch.zeros(1, plan.image_channels + plan.condition_channels, *patch))
+    assert output.shape == (1, 3, *patch)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_work_is_bounded(name: str) -> None:
+    shape, spacing = CASES[name]
+    plan = plan_for(shape, spacing, 2)
+    assert plan.batch * math.prod(plan.patch_DHW) <= 260_000
+    working = plan.working_shape(shape, spacing)
+    assert math.prod(working) <= 3_300_000
+    assert all(1 <= new <= max(old, 1) for new, old in zip(working, shape, strict=True))
+
+
+def test_thick_slices_are_taken_five_at_a_time() -> None:
+    assert [plan_for(*CASES[name], 1).context for name in ("prostate", "brain, thick", "heart", "hippocampus")] == [5, 5, 5, 1]
+
+
+def test_fine_slices_are_coarsened_to_about_a_millimetre() -> None:
+    shape, spacing = CASES["fine prostate"]
+    plan = plan_for(shape, spacing, 1)
+    assert plan.working_shape(shape, spacing) == (19, 192, 192)
+
+
+def test_a_small_isotropic_crop_stays_whole() -> None:
+    plan = plan_for((36, 50, 35), (1.0, 1.0, 1.0), 2)
+    assert (plan.working_shape((36, 50, 35), (1.0, 1.0, 1.0)), plan.patch_DHW) == ((36, 50, 35), (40, 56, 40))
+
+
+def test_slices_keep_their_number_in_2d_whatever_their_distance() -> None:
+    plan = plan_for((24, 320, 320), (3.6, 0.6, 0.6), 1)
+    assert plan.working_shape((40, 256, 256), (1.5, 1.0, 1.0)) == (40, 256, 256)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_json_gives_the_same_plan(name: str) -> None:
+    plan = plan_for(*CASES[name], 3)
+    assert Plan.from_json(plan.to_json()) == plan
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"dimensions": "three"}'])
+def test_what_is_no_plan_is_refused(text: str) -> None:
+    with pytest.raises(StoreError, match="plan"):
+        Plan.from_json(text)

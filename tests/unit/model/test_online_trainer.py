@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from learner.domain.example import Example
+from learner.errors import ConfigurationError, LeaseLost, StoreError
+from learner.memory.replay import ReplayMemory
+from learner.model.settings import TrainingSettings
+from learner.model.state import load_state
+from learner.model.trainer import OnlineTrainer, learning_rate
+
+MakeExample = Callable[..., Example]
+MakeTrainer = Callable[..., OnlineTrainer]
+
+
+def _nothing() -> None: ...
+
+
+def _weights(trainer: OnlineTrainer) -> list[torch.Tensor]:
+    state = load_state(trainer.save())
+    return [*state.weights.values(), *state.average.values()]
+
+
+def _same(first: OnlineTrainer, second: OnlineTrainer) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(_weights(first), _weights(second), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("grid", [((16, 16, 16), (1.0, 1.0, 1.0)), ((10, 48, 48), (4.0, 1.0, 1.0))])
+def test_a_stream_teaches_the_network(
+    make_example: MakeExample, make_trainer: MakeTrainer, grid: tuple[tuple[int, int, int], tuple[float, float, float]]
+) -> None:
+    shape, spacing = grid
+    trainer = make_trainer()
+    reports = [trainer.learn(make_example(seed, shape=shape, spacing=spacing), 25, _nothing) for seed in range(4)]
+    assert reports[-1].loss_last < 0.7 * reports[0].loss_first
+    assert [report.replayed > 0 for report in reports] == [False, True, True, True]
+    object_slices = tuple(range(2, shape[0] - 2))
+    unseen = make_example(99, shape=shape, spacing=spacing, drawn=object_slices)
+    truth = unseen.annotation.labels_DHW
+    predicted = trainer.network().predict(unseen.image_DHW, spacing, None).argmax(axis=0)
+    for label in (1, 2):
+        a, b = predicted == label, truth == label
+        assert 2 * (a & b).sum() / (a.sum() + b.sum()) > 0.8
+
+
+def test_the_same_beginning_gives_the_same_weights(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
+    first, second, other = make_trainer("a"), make_trainer("b"), make_trainer("c", seed=1)
+    for trainer in (first, second, other):
+        for seed in range(2):
+            trainer.learn(make_example(seed), 3, _nothing)
+    assert _same(first, second)
+    assert not _same(first, other)
+
+
+def test_a_restored_trainer_goes_on_as_if_it_had_not_stopped(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("a")
+    for seed in range(3):
+        trainer.learn(make_example(seed), 3, _nothing)
+    state = trainer.save()
+    restored = make_trainer("a", seed=77)
+    restored.restore(state)
+    assert restored.steps == trainer.steps == 9
+    for each in (trainer, restored):
+        each.learn(make_example(3), 4, _nothing)
+        each.learn(make_example(1), 4, _nothing)
+    assert _same(trainer, restored)
+
+
+def test_a_job_done_twice_from_the_same_state_gives_the_same_weights(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    trainer.learn(make_example(0), 3, _nothing)
+    state = trainer.save()
+    trainer.learn(make_example(1), 4, _nothing)
+    once = _weights(trainer)
+    trainer.restore(state)
+    trainer.learn(make_example(1), 4, _nothing)
+    assert all(torch.equal(a, b) for a, b in zip(once, _weights(trainer), strict=True))
+
+
+def test_a_broken_off_job_changes_nothing(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
+    trainer, undisturbed = make_trainer("a"), make_trainer("b")
+    for each in (trainer, undisturbed):
+        each.learn(make_example(0), 2, _nothing)
+    calls = iter([None, None])
+
+    def lose_the_lease() -> None:
+        if next(calls, "over") == "over":
+            raise LeaseLost("taken over")
+
+    with pytest.raises(LeaseLost):
+        trainer.learn(make_example(1), 5, lose_the_lease)
+    assert (trainer.steps, _same(trainer, undisturbed)) == (2, True)
+    for each in (trainer, undisturbed):
+        each.learn(make_example(1), 2, _nothing)
+    assert _same(trainer, undisturbed)
+
+
+def test_a_broken_off_first_job_leaves_no_network(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    with pytest.raises(LeaseLost):
+        trainer.learn(make_example(0), 2, lambda: (_ for _ in ()).throw(LeaseLost("taken over")))
+    assert trainer.plan is None
+    with pytest.raises(StoreError, match="nothing was learned"):
+        trainer.network()
+
+
+def test_the_first_job_makes_more_steps(
+    make_example: MakeExample, settings: TrainingSettings, propagator: object, tmp_path: Path
+) -> None:
+    memory = ReplayMemory(tmp_path, 2**24)
+    trainer = OnlineTrainer(2, replace(settings, first_case_steps=5), memory, propagator)
+    waited: list[int] = []
+    reports = [trainer.learn(make_example(seed), 2, lambda: waited.append(trainer.steps)) for seed in range(2)]
+    assert [report.steps for report in reports] == [5, 2]
+    assert waited == list(range(7))
+
+
+def test_a_later_round_replaces_the_earlier_in_memory(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    reports = [trainer.learn(make_example(seed, key=key), 1, _nothing) for seed, key in [(0, "a"), (1, "b"), (2, "a")]]
+    assert [report.remembered for report in reports] == [1, 2, 2]
+
+
+def test_a_lost_replay_file_is_survived(
+    make_example: MakeExample, settings: TrainingSettings, propagator: object, tmp_path: Path
+) -> None:
+    trainer = OnlineTrainer(2, settings, ReplayMemory(tmp_path, 2**24), propagator)
+    trainer.learn(make_example(0), 1, _nothing)
+    state = trainer.save()
+    for path in tmp_path.iterdir():
+        path.unlink()
+    fresh = OnlineTrainer(2, replace(settings, replay_share=1.0), ReplayMemory(tmp_path, 2**24), propagator)
+    fresh.restore(state)
+    report = fresh.learn(make_example(1), 3, _nothing)
+    assert (report.steps, report.replayed, report.remembered) == (3, 0, 1)
+
+
+def test_a_loss_that_is_not_finite_is_left_out(
+    make_example: MakeExample, settings: TrainingSettings, propagator: object, tmp_path: Path
+) -> None:
+    trainer = OnlineTrainer(2, settings, ReplayMemory(tmp_path, 2**24), propagator)
+    trainer.learn(make_example(0), 1, _nothing)
+    before = _weights(trainer)
+    trainer._settings = replace(settings, dice_weight=float("inf"))
+    trainer.learn(make_example(1), 3, _nothing)
+    assert (trainer.steps, trainer.skipped) == (4, 3)
+    assert all(torch.equal(a, b) for a, b in zip(before, _weights(trainer), strict=True))
+    assert load_state(trainer.save()).skipped == 3
+
+
+def test_other_labels_are_refused(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
+    trainer, other = make_trainer("a"), make_trainer("b", label_count=3)
+    trainer.learn(make_example(0), 1, _nothing)
+    with pytest.raises(ConfigurationError, match="2 labels, the task has 3"):
+        other.restore(trainer.save())
+    with pytest.raises(ConfigurationError, match="2 labels for a model of 3"):
+        other.learn(make_example(0), 1, _nothing)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def test_what_is_no_checkpoint_is_refused(make_example: MakeExample, make_trainer: MakeTrainer, damage: bytes | None) -> None:
+    trainer = make_trainer()
+    trainer.learn(make_example(0), 1, _nothing)
+    state = trainer.save()
+    with pytest.raises(StoreError):
+        trainer.restore(state[: len(state) // 2] if damage is None else damage)
+    assert trainer.steps == 1
+
+
+def test_a_state_without_an_example_can_be_saved(make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer("a")
+    other = make_trainer("b", seed=5)
+    other.restore(trainer.save())
+    assert (other.steps, other.plan) == (0, None)
+
+
+def test_a_snapshot_stays_as_it_is_while_training_goes_on(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
+    trainer = make_trainer()
+    example = make_example(0)
+    trainer.learn(example, 2, _nothing)
+    snapshot = trainer.network()
+    before = snapshot.predict(example.image_DHW, example.spacing_DHW, example.proxy)
+    trainer.learn(make_example(1), 4, _nothing)
+    np.testing.assert_array_equal(snapshot.predict(example.image_DHW, example.spacing_DHW, example.proxy), before)
+    assert not np.array_equal(trainer.network().predict(example.image_DHW, example.spacing_DHW, example.proxy), before)
+
+
+def test_the_learning_rate_rises_then_falls_to_a_floor(settings: TrainingSettings) -> None:
+    rates = [learning_rate(settings, step) for step in (0, settings.warm_up_steps, 1000, 10**6, 10**7)]
+    assert rates[0] < rates[2] < rates[1] < settings.learning_rate
+    assert rates[3] == rates[4] == settings.learning_rate * settings.learning_rate_floor

@@ -1,0 +1,210 @@
+"""Laws that every propagator keeps, and what tells them apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from learner.propagation import ChainedFlow, NearestCopy, ShapeInterpolation, make_propagator, propagators
+
+SPACING = (3.0, 1.0, 1.0)
+EVERY = pytest.mark.parametrize("name", list(propagators()))
+
+
+@EVERY
+def test_equals_the_annotation_where_it_is_known(name, ball, annotate):
+    image, truth = ball
+    annotation = annotate(truth, [7, 12, 16], [3, 21])
+    proxy = make_propagator(name).propagate(image, SPACING, annotation)
+    known = annotation.known_DHW
+    assert proxy.method == name
+    assert (proxy.labels_DHW[known] == annotation.labels_DHW[known]).all()
+    assert (proxy.confidence_DHW[known] == 1).all()
+    np.testing.assert_array_equal(proxy.soft_CDHW[1][known], (annotation.labels_DHW == 1)[known])
+
+
+@EVERY
+def test_probabilities_and_confidence_are_such(name, ball, annotate):
+    image, truth = ball
+    proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [8, 14], [3]))
+    np.testing.assert_allclose(proxy.soft_CDHW.sum(axis=0), 1, atol=1e-5)
+    assert proxy.soft_CDHW.min() >= 0
+    assert 0 <= proxy.confidence_DHW.min() <= proxy.confidence_DHW.max() <= 1
+    assert proxy.soft_CDHW.dtype == proxy.confidence_DHW.dtype == np.float32
+
+
+@EVERY
+def test_completes_the_ball(name, ball, annotate, overlap_of):
+    image, truth = ball
+    proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [6, 9, 12, 15, 18], [4, 20]))
+    least = 0.9 if name == "nearest-copy" else 0.95
+    for number in (1, 2):
+        assert overlap_of(proxy.labels_DHW == number, truth == number) > least
+
+
+@EVERY
+def test_nothing_is_beyond_a_stated_extent(name, ball, annotate):
+    image, truth = ball
+    proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [9, 14], [4, 20]))
+    outside = [*range(5), *range(20, 24)]
+    assert not proxy.labels_DHW[outside].any()
+    assert proxy.confidence_DHW[outside].min() >= 0.9
+
+
+@EVERY
+def test_runs_past_outer_drawn_slices_by_half_a_gap_at_most(name, ball, annotate):
+    image, truth = ball
+    proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [10, 14]))
+    filled = np.flatnonzero(proxy.labels_DHW.any(axis=(1, 2)))
+    assert filled.min() == 8
+    assert filled.max() == 16
+    middle = proxy.confidence_DHW[:, 32, 36]
+    assert middle[:6].max() == 0
+    assert middle[19:].max() == 0
+
+
+@EVERY
+def test_the_halves_of_the_ball_leave_no_gap(name, ball, annotate):
+    image, truth = ball
+    labels = make_propagator(name).propagate(image, SPACING, annotate(truth, [8, 12, 16], [4, 20])).labels_DHW
+    for index in range(8, 17):
+        rows = labels[index, 28:36]
+        for row in rows:
+            filled = np.flatnonzero(row)
+            assert (row[filled[0] : filled[-1] + 1] > 0).all()
+
+
+@pytest.mark.parametrize("name", ["shape-interpolation", "chained-flow"])
+def test_turning_the_stack_over_turns_the_proxy_over(name, ball, annotate):
+    image, truth = ball
+    propagator = make_propagator(name)
+    forth = propagator.propagate(image, SPACING, annotate(truth, [8, 13], [4]))
+    depth = len(truth)
+    back = propagator.propagate(image[::-1], SPACING, annotate(truth[::-1], [depth - 14, depth - 9], [depth - 5]))
+    np.testing.assert_allclose(back.soft_CDHW[:, ::-1], forth.soft_CDHW, atol=1e-4)
+    np.testing.assert_allclose(back.confidence_DHW[::-1], forth.confidence_DHW, atol=1e-4)
+
+
+@EVERY
+def test_confidence_falls_with_the_distance_to_drawn_slices(name, ball, annotate):
+    image, truth = ball
+    sure = make_propagator(name).propagate(image, SPACING, annotate(truth, [7, 17])).confidence_DHW
+    centre = sure[7:13, 32, 30]
+    assert (np.diff(centre) < 0).all()
+    beyond = sure[17:24, 32, 30]
+    assert (np.diff(beyond) <= 0).all()
+
+
+def test_flow_follows_a_moving_structure_and_copying_does_not(tube, annotate, overlap_of):
+    image, truth = tube
+    annotation = annotate(truth, [0, 12])
+    undrawn = slice(1, 12)
+    followed = ChainedFlow().propagate(image, SPACING, annotation).labels_DHW[undrawn]
+    copied = NearestCopy().propagate(image, SPACING, annotation).labels_DHW[undrawn]
+    blended = ShapeInterpolation().propagate(image, SPACING, annotation).labels_DHW[undrawn]
+    assert overlap_of(followed > 0, truth[undrawn] > 0) > 0.9
+    assert overlap_of(copied > 0, truth[undrawn] > 0) < 0.75
+    assert overlap_of(blended > 0, truth[undrawn] > 0) < 0.75
+
+
+def test_flow_does_not_mind_intensities_that_drift(tube, annotate, overlap_of):
+    image, truth = tube
+    drifting = image * np.linspace(0.5, 2.0, 13, dtype=np.float32)[:, None, None] + np.arange(13, dtype=np.float32)[:, None, None] * 40
+    labels = ChainedFlow().propagate(drifting, SPACING, annotate(truth, [0, 12])).labels_DHW
+    assert overlap_of(labels > 0, truth > 0) > 0.9
+
+
+@EVERY
+def test_one_drawn_slice_is_enough(name, ball, annotate):
+    image, truth = ball
+    proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [12]))
+    assert proxy.labels_DHW[11].any()
+    assert proxy.labels_DHW[13].any()
+    assert proxy.labels_DHW.any(axis=(1, 2)).sum() < 16
+
+
+@EVERY
+def test_labels_may_be_known_on_different_planes(name, ball):
+    image, truth = ball
+    labels, known = np.zeros_like(truth), np.zeros((2, *truth.shape), bool)
+    for number, drawn in ((1, (8, 12, 16)), (2, (10, 14))):
+        for index in drawn:
+            labels[index][truth[index] == number] = number
+            known[number - 1, index] = True
+    planes = tuple(Plane(0, i) for i in (8, 10, 12, 14, 16))
+    annotation = SparseAnnotation(labels, known, planes)
+    proxy = make_propagator(name).propagate(image, SPACING, annotation)
+    np.testing.assert_allclose(proxy.soft_CDHW.sum(axis=0), 1, atol=1e-5)
+    assert (proxy.labels_DHW[8][truth[8] == 1] == 1).all()
+    assert not ((proxy.labels_DHW[10] == 2) != (truth[10] == 2)).any()
+    assert (proxy.labels_DHW[9] == 1).any()
+    assert (proxy.labels_DHW[11] == 2).any()
+
+
+@EVERY
+def test_planes_of_several_axes_are_merged(name, ball, annotate, overlap_of):
+    image, truth = ball
+    one = annotate(truth, [12])
+    other = annotate(truth, [30, 44], axis=2)
+    labels = np.maximum(one.labels_DHW, other.labels_DHW)
+    both = SparseAnnotation(labels, one.known_LDHW | other.known_LDHW, tuple(sorted({*one.planes, *other.planes})))
+    proxy = make_propagator(name).propagate(image, SPACING, both)
+    np.testing.assert_allclose(proxy.soft_CDHW.sum(axis=0), 1, atol=1e-5)
+    assert (proxy.labels_DHW[:, :, 30] == truth[:, :, 30]).all()
+    assert (proxy.labels_DHW[12] == truth[12]).all()
+    assert overlap_of(proxy.labels_DHW > 0, truth > 0) > 0.6
+
+
+def test_an_erased_slice_stays_empty(ball, annotate):
+    image, truth = ball
+    proxy = ChainedFlow().propagate(image, SPACING, annotate(truth, [8, 16], [12]))
+    assert not proxy.labels_DHW[12].any()
+    assert proxy.labels_DHW[9].any()
+
+
+def test_nothing_drawn_gives_background_without_confidence(ball):
+    image, truth = ball
+    known = np.zeros((2, *truth.shape), bool)
+    known[:, 4] = True
+    annotation = SparseAnnotation(np.zeros_like(truth), known, (Plane(0, 4, PlaneKind.ABSENT),))
+    proxy = ChainedFlow().propagate(image, SPACING, annotation)
+    assert not proxy.labels_DHW.any()
+    assert proxy.confidence_DHW[5:].max() == 0
+    assert proxy.confidence_DHW[4].min() == 1
+
+
+@pytest.mark.parametrize("shape", [(6, 9, 11), (4, 16, 40), (3, 33, 8)])
+def test_tiny_images(shape, annotate):
+    rng = np.random.default_rng(1)
+    truth = np.zeros(shape, np.uint8)
+    truth[:, 2:6, 3:7] = 1
+    image = (rng.standard_normal(shape) + truth * 4).astype(np.float32)
+    labels = ChainedFlow().propagate(image, (1.0, 1.0, 1.0), annotate(truth, [0, shape[0] - 1])).labels_DHW
+    assert (labels == truth).mean() > 0.9
+
+
+def test_a_constant_or_broken_image_is_no_obstacle(ball, annotate, overlap_of):
+    _, truth = ball
+    broken = np.full(truth.shape, 7, np.float32)
+    broken[0, 0, 0] = np.nan
+    broken[5, 3, 3] = np.inf
+    labels = ChainedFlow().propagate(broken, SPACING, annotate(truth, [8, 12, 16], [4, 20])).labels_DHW
+    assert overlap_of(labels > 0, truth > 0) > 0.9
+
+
+def test_shapes_that_differ_are_refused(ball, annotate):
+    image, truth = ball
+    with pytest.raises(ValueError, match="differ in shape"):
+        ChainedFlow().propagate(image[1:], SPACING, annotate(truth, [8]))
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="chained-flow"):
+        make_propagator("magic")
+
+
+def test_the_same_input_gives_the_same_proxy(ball, annotate):
+    image, truth = ball
+    one, other = (ChainedFlow().propagate(image, SPACING, annotate(truth, [8, 15], [4])) for _ in range(2))
+    np.testing.assert_array_equal(one.soft_CDHW, other.soft_CDHW)
