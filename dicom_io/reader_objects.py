@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 import highdicom as hd
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.annotation import BoolArray
 from dicom_io.contours import FloatArray, outlines
 from dicom_io.datasets import lenient
 from dicom_io.identifiers import derived_uid
 from dicom_io.results import ResultIdentity, SegmentDescription
-from dicom_io.source_headers import date_and_time, encoded, short, source_headers
+from dicom_io.source_headers import encoded, identity_arguments, short, source_headers
 from dicom_io.volume import ImageSeries
 from dicom_io.write_seg import SegmentationContent, colour_of, concept, write_segmentation
 
@@ -90,7 +89,6 @@ def write_contour_sr(
     """
     drawn = _drawn_slices(source, masks)
     identity = _identity(source, masks, "SR", reader, series_description, created, series_number)
-    day, moment = date_and_time(identity.created)
     with lenient():
         evidence = source_headers(source, drawn)
         groups: list[hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations] = []
@@ -112,15 +110,8 @@ def write_contour_sr(
         dataset = hd.sr.ComprehensiveSR(
             evidence=evidence,
             content=report,
-            series_instance_uid=identity.series_instance_uid,
-            series_number=identity.series_number,
-            sop_instance_uid=identity.sop_instance_uid,
-            instance_number=1,
             manufacturer=SOFTWARE,
-            series_description=short(series_description),
-            transfer_syntax_uid=ExplicitVRLittleEndian,
-            content_date=day,
-            content_time=moment,
+            **identity_arguments(identity),
         )
     return encoded(dataset, identity.created)
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 from io import BytesIO
+from typing import Any
 
 from pydicom.config import RAISE
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
+from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import DA, TM, DSfloat, PersonName, format_number_as_ds, validate_value
 
 from dicom_io.datasets import UNREADABLE, items, lenient, number, numbers, text
+from dicom_io.results import ResultIdentity
 from dicom_io.volume import ImageSeries
 
 _KEPT_AS_THEY_ARE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "PatientID")
@@ -116,6 +119,22 @@ def short(value: str, length: int = 64) -> str:
 def date_and_time(created: datetime) -> tuple[str, str]:
     """Values of VR DA and TM."""
     return created.strftime("%Y%m%d"), created.strftime("%H%M%S.%f")
+
+
+def identity_arguments(identity: ResultIdentity) -> dict[str, Any]:
+    """The keyword arguments that highdicom's constructors share: identifiers, texts, date and encoding of a result."""
+    day, moment = date_and_time(identity.created)
+    return {
+        "series_instance_uid": identity.series_instance_uid,
+        "series_number": identity.series_number,
+        "series_description": short(identity.series_description),
+        "sop_instance_uid": identity.sop_instance_uid,
+        "instance_number": 1,
+        "software_versions": short(identity.algorithm_version) or "unknown",
+        "content_date": day,
+        "content_time": moment,
+        "transfer_syntax_uid": ExplicitVRLittleEndian,
+    }
 
 
 def encoded(dataset: Dataset, created: datetime) -> bytes:

@@ -7,12 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence as DicomSequence
-from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.codes import Code
 from dicom_io.datasets import lenient
 from dicom_io.results import MANUFACTURER, ResultIdentity
-from dicom_io.source_headers import date_and_time, encoded, short, source_headers
+from dicom_io.source_headers import encoded, identity_arguments, short, source_headers
 from dicom_io.volume import ImageSeries
 from dicom_io.write_seg import concept, fix_dimension_uid
 
@@ -36,18 +35,12 @@ def write_residual_map(source: ImageSeries, residual_DHW: npt.NDArray[np.float32
     """
     if residual_DHW.shape != source.volume.geometry.shape:
         raise ValueError(f"voxels {residual_DHW.shape} do not fill the source's grid {source.volume.geometry.shape}")
-    day, moment = date_and_time(identity.created)
     with lenient():
         dataset = hd.pm.ParametricMap(
             source_images=source_headers(source),
             pixel_array=np.ascontiguousarray(residual_DHW, dtype=np.float32),
-            series_instance_uid=identity.series_instance_uid,
-            series_number=identity.series_number,
-            sop_instance_uid=identity.sop_instance_uid,
-            instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=MANUFACTURER,
-            software_versions=short(identity.algorithm_version) or "unknown",
             device_serial_number="1",
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[
@@ -64,10 +57,7 @@ def write_residual_map(source: ImageSeries, residual_DHW: npt.NDArray[np.float32
             voi_lut_transformations=[hd.VOILUTTransformation(window_center=0.5, window_width=1.0)],
             content_label="RESIDUAL_MAP",
             content_description=short(f"{identity.task_id}, round {identity.round_number}; research use"),
-            transfer_syntax_uid=ExplicitVRLittleEndian,
-            series_description=short(identity.series_description),
-            content_date=day,
-            content_time=moment,
+            **identity_arguments(identity),
         )
         fix_dimension_uid(dataset, identity)
         dataset.Laterality = ""  # type 2C of the General Series module; highdicom leaves it out, validators miss it

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import highdicom as hd
-from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.codes import Code
 from dicom_io.datasets import lenient
 from dicom_io.identifiers import derived_uid
 from dicom_io.results import MANUFACTURER, ResultIdentity
-from dicom_io.source_headers import date_and_time, encoded, short, source_headers
+from dicom_io.source_headers import encoded, identity_arguments, short, source_headers
 from dicom_io.volume import ImageSeries
 from dicom_io.write_seg import concept
 
@@ -39,7 +38,6 @@ def write_guidance(source: ImageSeries, suggestions: Sequence[tuple[int, float, 
     lines = [f"{identity.task_id}, round {identity.round_number}: draw these slices next (research use)."]
     for rank, (index, score, reason) in enumerate(suggestions, start=1):
         lines.append(f"{rank}. slice {index + 1} of {len(source.headers)}: score {score:.3f}, {short(reason, 200)}")
-    day, moment = date_and_time(identity.created)
     with lenient():
         chosen = source_headers(source, [index for index, _, _ in suggestions])
         device = hd.sr.ObserverContext(
@@ -57,16 +55,8 @@ def write_guidance(source: ImageSeries, suggestions: Sequence[tuple[int, float, 
         dataset = hd.ko.KeyObjectSelectionDocument(
             evidence=chosen,
             content=content,
-            series_instance_uid=identity.series_instance_uid,
-            series_number=identity.series_number,
-            sop_instance_uid=identity.sop_instance_uid,
-            instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=MANUFACTURER,
-            software_versions=short(identity.algorithm_version) or "unknown",
-            transfer_syntax_uid=ExplicitVRLittleEndian,
-            series_description=short(identity.series_description),
-            content_date=day,
-            content_time=moment,
+            **identity_arguments(identity),
         )
     return encoded(dataset, identity.created)

@@ -14,14 +14,13 @@ import highdicom as hd
 import numpy as np
 import numpy.typing as npt
 from highdicom.sr.coding import CodedConcept
-from pydicom.uid import ExplicitVRLittleEndian
 
 from dicom_io.annotation import LabelArray
 from dicom_io.codes import Code
 from dicom_io.datasets import lenient
 from dicom_io.identifiers import derived_uid
 from dicom_io.results import MANUFACTURER, ResultIdentity, SegmentDescription
-from dicom_io.source_headers import date_and_time, encoded, short, source_headers
+from dicom_io.source_headers import encoded, identity_arguments, short, source_headers
 from dicom_io.volume import ImageSeries
 
 FloatArray = npt.NDArray[np.float32]
@@ -138,29 +137,20 @@ def write_segmentation(
     if empty:
         middle = len(chosen) // 2
         chosen, pixels = [chosen[middle]], pixels[middle : middle + 1]
-    day, moment = date_and_time(identity.created)
     with lenient():
         dataset = hd.seg.Segmentation(
             source_images=source_headers(source, chosen),
             pixel_array=pixels,
             segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
             segment_descriptions=list(content.segments),
-            series_instance_uid=identity.series_instance_uid,
-            series_number=identity.series_number,
-            sop_instance_uid=identity.sop_instance_uid,
-            instance_number=1,
             manufacturer=short(content.manufacturer),
             manufacturer_model_name=short(content.manufacturer),
-            software_versions=short(identity.algorithm_version) or "unknown",
             device_serial_number="1",
             content_label=content.content_label,
             content_description=short(f"{identity.task_id}, round {identity.round_number}; research use"),
             content_creator_name=content.creator or None,
-            transfer_syntax_uid=ExplicitVRLittleEndian,
             omit_empty_frames=not empty,
-            series_description=short(identity.series_description),
-            content_date=day,
-            content_time=moment,
+            **identity_arguments(identity),
         )
         fix_dimension_uid(dataset, identity)
     return encoded(dataset, identity.created)

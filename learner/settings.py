@@ -49,7 +49,7 @@ class ApiSettings(_Section):
     """The node's own HTTP service."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs `token_file`.")
-    port: Port = Field(8765, description="Port to listen on.")
+    port: Port = Field(8075, description="Port to listen on.")
     token_file: Path | None = Field(None, description="File that holds the bearer token that every request must carry.")
     viewer_url: str = Field("", description="Address of a study in a viewer, `{study}` for its UID; empty for no link.")
 

@@ -18,15 +18,15 @@ _HEAD = """\
 
 Made from `learner/settings.py` by `python -m learner.settings_reference > docs/configuration.md`; do not edit it here.
 
-A node reads one TOML file (`apprentice serve --config config/apprentice.toml`, or the environment variable `APPRENTICE_CONFIG`) and a
-folder of task files. Every key may be left out. Relative paths are relative to the folder of the file that holds them. Unknown keys
-are refused, with their name. `apprentice doctor` checks all of it against the site.
+A node reads one TOML file (`apprentice serve --config config/apprentice.toml`, or the environment variable `APPRENTICE_CONFIG`)
+and a folder of task files. Every key may be left out. Relative paths are relative to the folder of the file that holds them.
+Unknown keys are refused, with their name. `apprentice doctor` checks all of it against the site.
 """
 _TASKS = """\
 ## Task files
 
-One TOML file a task in the folder that `tasks.folder` names; the file's name without `.toml` is the task's: lower-case letters, digits,
-`-` and `_`, 40 at most. See `config/tasks/` for examples.
+One TOML file a task in the folder that `tasks.folder` names; the file's name without `.toml` is the task's: lower-case letters,
+digits, `-` and `_`, 40 at most. See `config/tasks/` for examples.
 
 | key | type | default | meaning |
 |---|---|---|---|
@@ -43,8 +43,8 @@ One TOML file a task in the folder that `tasks.folder` names; the file's name wi
 | `labels.type` | code | | Segmented property type; a segment with this code has this label. |
 | `labels.colour` | `#rrggbb` | | Recommended display colour. |
 
-`[[labels]]` stands once for each label, 254 times at most; the first is label 1. A code is `{ value = "...", scheme = "...", meaning = "..." }`,
-such as `{ value = "5366008", scheme = "SCT", meaning = "Hippocampus" }`. Every part of `match` that is given has to hold.
+`[[labels]]` stands once for each label, 254 times at most; the first is label 1. A code is such as
+`{ value = "5366008", scheme = "SCT", meaning = "Hippocampus" }`. Every part of `match` that is given has to hold.
 """
 
 

@@ -47,28 +47,33 @@ class Learner:
             raise LearnerError("its answer is no JSON") from error
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> bytes:
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept": "application/json"} | self._authorization()
+        connection = self._connection()
         try:
-            if self._token_file:
-                headers["Authorization"] = f"Bearer {Path(self._token_file).read_text('utf-8').strip()}"
-            connection = self._connection()
-            try:
-                connection.request(method, self._address.path.rstrip("/") + path, body, headers)
-                answer = connection.getresponse()
-                content = answer.read(_LARGEST_ANSWER)
-            finally:
-                connection.close()
-        except UnicodeError as error:
-            raise LearnerError(f"{self._token_file}: no text") from error
+            connection.request(method, self._address.path.rstrip("/") + path, body, headers)
+            answer = connection.getresponse()
+            content = answer.read(_LARGEST_ANSWER)
+        except TimeoutError as error:
+            raise LearnerError("it did not answer in time") from error
         except OSError as error:
             raise LearnerError(error.strerror or type(error).__name__) from error
         except http.client.HTTPException as error:
             raise LearnerError(type(error).__name__) from error
         except ValueError as error:  # a token of several lines, say; the message would quote it
             raise LearnerError("the request cannot be made; look at the token file") from error
+        finally:
+            connection.close()
         if not 200 <= answer.status < 300:
             raise LearnerError(f"it answered {answer.status}")
         return content
+
+    def _authorization(self) -> dict[str, str]:
+        if not self._token_file:
+            return {}
+        try:
+            return {"Authorization": f"Bearer {Path(self._token_file).read_text('utf-8').strip()}"}
+        except (OSError, UnicodeError) as error:
+            raise LearnerError(f"the token file {self._token_file} cannot be read") from error
 
     def _connection(self) -> http.client.HTTPConnection:
         host, port = self._address.hostname or "", self._address.port

@@ -27,6 +27,7 @@ class RoundStatus:
         prediction_series: series of the prediction that it gave, empty before.
         guidance: SOP Instance UIDs of the slices worth drawing next, best first.
         learned: whether nothing of it is left to learn.
+        given_up: why its answer was given up, empty where it was not.
     """
 
     round_id: int
@@ -35,6 +36,7 @@ class RoundStatus:
     prediction_series: str
     guidance: tuple[str, ...]
     learned: bool
+    given_up: str
 
 
 class NodeClient:
@@ -94,6 +96,7 @@ class NodeClient:
             prediction_series=series[0] if series else "",
             guidance=tuple(one["sop_instance_uid"] for one in guidance if one["axis"] == 0),
             learned=not any(state in _OPEN_JOBS for state in learning),
+            given_up=next((j["reason"] for j in found["jobs"] if j["kind"] == "respond" and j["state"] == "parked"), ""),
         )
 
     def _json(self, path: str, **default: Any) -> Any:

@@ -248,6 +248,8 @@ class _CasePlay:
                 time.sleep(_POLL_S)
 
     def _over(self, status: RoundStatus | None) -> RoundStatus | None:
+        if status is not None and status.given_up:
+            raise DemoError(f"{self.case.name}: the node gave a round up ({status.given_up}); see {self.node.learner_log}")
         return status if status is not None and status.state in OVER else None
 
     def _await(self, condition: Callable[[], _Found | None], what: str, patience_s: float) -> _Found:

@@ -65,7 +65,7 @@ def rank_slices(
     for index in _open_ends(why.area, annotation, depth)[:count]:
         suggestions.append(Suggestion(0, index, 1.0, "the structure's end is not known on this side"))
         taken.add(index)
-    first_score = 0.9 if suggestions else 1.0
+    highest = 0.9 if suggestions else 1.0
     while len(suggestions) < count and len(taken) < depth:
         gains = _gains(why.error, taken, depth)
         allowed = _allowed(gains, taken, depth)
@@ -73,8 +73,8 @@ def rank_slices(
         if gains[index] <= 0.0:
             break
         best_gain = best_gain or float(gains[index])
-        score = first_score * min(1.0, float(gains[index]) / best_gain)
-        suggestions.append(Suggestion(0, index, score, _reason(why, index, first=not known and not suggestions)))
+        highest = min(highest, float(gains[index]) / best_gain)
+        suggestions.append(Suggestion(0, index, highest, _reason(why, index, first=not known and not suggestions)))
         taken.add(index)
     ends = any(s.score >= 1.0 and "end" in s.reason for s in suggestions)
     enough = bool(known) and soft_CDHW is not None and not ends and best_gain / volume < _ENOUGH

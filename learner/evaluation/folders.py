@@ -103,7 +103,7 @@ def _load_nifti(name: str, image: Path, labels: Path, axis: int) -> LabelledCase
         raise ConfigurationError(f"case {name} cannot be read as NIfTI: {error}") from error
     if voxels.ndim != 3:
         raise ConfigurationError(f"case {name} has {voxels.ndim} dimensions; a volume has three")
-    zooms = [float(z) for z in nibabel.affines.voxel_sizes(source.affine)]
+    zooms = [float(z) for z in np.linalg.norm(np.asarray(source.affine)[:3, :3], axis=0)]
     image_DHW = np.moveaxis(voxels, axis, 0)
     labels_DHW = np.moveaxis(np.rint(numbers).astype(np.uint8), axis, 0)
     row, column = (z for i, z in enumerate(zooms) if i != axis)

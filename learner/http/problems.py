@@ -72,6 +72,5 @@ def add_handlers(app: FastAPI) -> None:
         return problem(503, "the node's store cannot be used now", "Look at the node's log, its disk and its folder's rights.")
 
     @app.exception_handler(Exception)
-    def on_fault(_request: Request, error: Exception) -> JSONResponse:
-        _log.error("request failed", exc_info=error)
+    def on_fault(_request: Request, _error: Exception) -> JSONResponse:  # the server logs the traceback
         return problem(500, "an unexpected fault of the node", "Its log has the traceback; please report it.")

@@ -47,7 +47,7 @@ def refused(node: RunningNode, file: bytes, *words: str) -> None:
     found = node.answered(file, "refused")
     for word in words:
         assert word in found.reason
-    shown = node.get(f"/rounds/{found.round_id}")
+    shown = node.get(f"/rounds/{found.round_id}")["round"]
     assert shown["state"] == "refused"
     assert shown["reason"] == found.reason
     assert f'"round": {found.round_id}' in node.log()
@@ -129,8 +129,11 @@ def test_an_sr_without_contours(node: RunningNode) -> None:
 
 def test_a_series_of_one_slice(node: RunningNode) -> None:
     files, truth_DHW = phantom(seed=8, number=8)
-    node.send(files[4:5])
-    refused(node, reader(read_series(files), truth_DHW).draw([4], now()), "slice")
+    images = read_series(files)
+    node.archive.store(files[4])
+    uid = images.volume.series.series_instance_uid
+    wait_for(lambda: node.archive.find_series(uid).is_stable, "the series to be stable")
+    refused(node, reader(images, truth_DHW).draw([4], now()), "slice")
 
 
 def test_two_series_with_the_same_sop_uids(node: RunningNode) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -68,9 +70,6 @@ def test_a_trainer_that_is_killed_is_started_again(tmp_path: Path, make_orthanc:
         before = wait_for(lambda: node.get("/status"), "the status")
         assert before["node"]["trainer_alive"]
         trainer = _child(node)
-        import os
-        import signal
-
         os.kill(trainer, signal.SIGKILL)
         wait_for(lambda: node.get("/status")["node"]["trainer_restarts"] == 1, "the restart to be counted")
         wait_for(lambda: node.get("/status")["node"]["trainer_alive"] and _child(node) != trainer, "a new trainer")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -154,6 +155,18 @@ def test_without_the_learner_orthanc_is_unaffected(make_orthanc: MakeOrthanc) ->
     begin = time.monotonic()
     orthanc.stop(timeout=60)
     assert time.monotonic() - begin < 20
+
+
+def test_a_learner_that_hangs_holds_nothing_up(make_orthanc: MakeOrthanc) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never answers
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        orthanc = make_orthanc(plugin=PluginOptions(url, more={"TimeoutSeconds": 1}))
+        orthanc.start()
+        _assert_serves(orthanc)
+        assert _status(orthanc)["learner"]["problem"] == "it did not answer in time"
+        begin = time.monotonic()
+        orthanc.stop(timeout=60)
+        assert time.monotonic() - begin < 20
 
 
 def test_what_waited_is_told_once_the_learner_can_be_reached(make_orthanc: MakeOrthanc, learner: StandIn) -> None:

@@ -19,9 +19,9 @@ from learner.model.trainer import OnlineTrainer
 Spacing = tuple[float, float, float]
 
 
-def ball(shape: tuple[int, int, int], centre: tuple[float, float, float], radius: float) -> np.ndarray:
+def ellipsoid(shape: tuple[int, int, int], centre: tuple[float, ...]) -> np.ndarray:
     grid = np.indices(shape).astype(np.float32)
-    return sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True)) < radius**2
+    return sum(((g - c) / (0.3 * size)) ** 2 for g, c, size in zip(grid, centre, shape, strict=True)) < 1
 
 
 class NearestSlice:
@@ -49,7 +49,7 @@ def propagator() -> NearestSlice:
 
 @pytest.fixture
 def make_example() -> Callable[..., Example]:
-    """A bright ball with a darker, second label in its lower half, drawn on some slices."""
+    """A bright ellipsoid with a darker, second label in its lower half, drawn on some slices."""
 
     def make(
         seed: int = 0,
@@ -62,7 +62,7 @@ def make_example() -> Callable[..., Example]:
     ) -> Example:
         rng = np.random.default_rng(seed)
         centre = tuple(size / 2 - 0.5 + rng.uniform(-1, 1) for size in shape)
-        inside = ball(shape, centre, min(shape) * 0.3)
+        inside = ellipsoid(shape, centre)
         labels = inside.astype(np.uint8)
         labels[:, int(centre[1]) + 1 :][inside[:, int(centre[1]) + 1 :]] = 2
         image = (labels == 1) * 3.0 + (labels == 2) * 2.0 + rng.normal(0, 0.2, shape)

@@ -32,15 +32,15 @@ def _same(first: OnlineTrainer, second: OnlineTrainer) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("grid", [((16, 16, 16), (1.0, 1.0, 1.0)), ((10, 48, 48), (4.0, 1.0, 1.0))])
+@pytest.mark.parametrize("grid", [((16, 16, 16), (1.0, 1.0, 1.0)), ((10, 32, 32), (4.0, 1.0, 1.0))])
 def test_a_stream_teaches_the_network(
     make_example: MakeExample, make_trainer: MakeTrainer, grid: tuple[tuple[int, int, int], tuple[float, float, float]]
 ) -> None:
     shape, spacing = grid
     trainer = make_trainer()
-    reports = [trainer.learn(make_example(seed, shape=shape, spacing=spacing), 25, _nothing) for seed in range(4)]
+    reports = [trainer.learn(make_example(seed, shape=shape, spacing=spacing), 20, _nothing) for seed in range(3)]
     assert reports[-1].loss_last < 0.7 * reports[0].loss_first
-    assert [report.replayed > 0 for report in reports] == [False, True, True, True]
+    assert [report.replayed > 0 for report in reports] == [False, True, True]
     object_slices = tuple(range(2, shape[0] - 2))
     unseen = make_example(99, shape=shape, spacing=spacing, drawn=object_slices)
     truth = unseen.annotation.labels_DHW

@@ -30,12 +30,12 @@ def test_a_flat_or_broken_image_stays_finite() -> None:
     assert np.isfinite(normalise(broken)).all()
 
 
-def test_resampling_there_and_back_keeps_a_smooth_field() -> None:
-    z, y, x = np.meshgrid(*(np.linspace(0, 1, n) for n in (12, 40, 40)), indexing="ij")
-    field = (np.sin(2 * z) + y * x).astype(np.float32)[None]
+def test_resampling_there_and_back_keeps_a_linear_field() -> None:
+    z, y, x = np.indices((12, 40, 40))
+    field = (z + 0.2 * y - 0.3 * x).astype(np.float32)[None]
     back = resample(resample(field, (6, 20, 20)), (12, 40, 40))
     inner = (slice(None), slice(2, -2), slice(4, -4), slice(4, -4))
-    np.testing.assert_allclose(back[inner], field[inner], atol=0.01)
+    np.testing.assert_allclose(back[inner], field[inner], atol=1e-4)
 
 
 def test_no_known_plane_is_lost_where_slices_merge() -> None:

@@ -110,7 +110,9 @@ def test_flow_follows_a_moving_structure_and_copying_does_not(tube, annotate, ov
 
 def test_flow_does_not_mind_intensities_that_drift(tube, annotate, overlap_of):
     image, truth = tube
-    drifting = image * np.linspace(0.5, 2.0, 13, dtype=np.float32)[:, None, None] + np.arange(13, dtype=np.float32)[:, None, None] * 40
+    drifting = (
+        image * np.linspace(0.5, 2.0, 13, dtype=np.float32)[:, None, None] + np.arange(13, dtype=np.float32)[:, None, None] * 40
+    )
     labels = ChainedFlow().propagate(drifting, SPACING, annotate(truth, [0, 12])).labels_DHW
     assert overlap_of(labels > 0, truth > 0) > 0.9
 

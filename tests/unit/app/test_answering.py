@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from learner.app.answering import answer_case, leave_out, without_planes
+from learner.propagation import ShapeInterpolation
+
+SPACING = (2.0, 1.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def truth():
+    z, y, x = np.mgrid[:20, :32, :32]
+    return (((z - 10) / 7) ** 2 + ((y - 16) / 9) ** 2 + ((x - 16) / 9) ** 2 < 1).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def image(truth):
+    return truth.astype(np.float32) * 100
+
+
+def show(truth, drawn, absent=()):
+    labels, known = np.zeros_like(truth), np.zeros((1, *truth.shape), bool)
+    labels[list(drawn)] = truth[list(drawn)]
+    known[:, [*drawn, *absent]] = True
+    planes = [Plane(0, i) for i in drawn] + [Plane(0, i, PlaneKind.ABSENT) for i in absent]
+    return SparseAnnotation(labels, known, tuple(sorted(planes)))
+
+
+class FixedNetwork:
+    """A network that has made up its mind; counts what it was shown."""
+
+    def __init__(self, labels):
+        self.soft = np.stack([labels == 0, labels == 1]).astype(np.float32)
+        self.shown = []
+
+    def predict(self, image_DHW, spacing_DHW, proxy):
+        self.shown.append(proxy)
+        return self.soft
+
+
+def dice(one, other):
+    return 2 * ((one > 0) & (other > 0)).sum() / ((one > 0).sum() + (other > 0).sum())
+
+
+def test_neither_drawing_nor_network_is_refused(image):
+    with pytest.raises(ValueError, match="nothing to answer from"):
+        answer_case(image, SPACING, None, 1, ShapeInterpolation(), None)
+
+
+def test_an_annotation_of_another_task_is_refused(image, truth):
+    with pytest.raises(ValueError, match="labels"):
+        answer_case(image, SPACING, show(truth, [10]), 2, ShapeInterpolation(), None)
+
+
+def test_round_0_is_the_network_alone(image, truth):
+    network = FixedNetwork(truth)
+    found = answer_case(image, SPACING, None, 1, ShapeInterpolation(), network)
+    np.testing.assert_array_equal(found.answer.labels_DHW, truth)
+    assert found.proxy is None
+    assert found.answer.proxy_labels_DHW is None
+    assert network.shown == [None]
+    assert found.answer.guidance.suggestions
+    assert not found.answer.residual_DHW.any()
+
+
+def test_without_a_network_the_proxy_answers(image, truth):
+    annotation = show(truth, [6, 10, 14], [3, 17])
+    found = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), None)
+    np.testing.assert_array_equal(found.answer.labels_DHW, found.answer.proxy_labels_DHW)
+    assert found.back_end_CDHW is None
+    assert found.answer.back_end_labels_DHW is None
+    assert dice(found.answer.labels_DHW, truth) > 0.95
+    assert found.trust == 0
+
+
+def test_a_good_network_is_trusted_and_a_bad_one_is_not(image, truth):
+    annotation = show(truth, [5, 15])
+    alone = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), None)
+    good = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), FixedNetwork(truth))
+    bad = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), FixedNetwork(1 - truth))
+    assert good.trust > 0
+    assert dice(good.answer.labels_DHW, truth) > dice(alone.answer.labels_DHW, truth)
+    assert bad.trust == 0
+    np.testing.assert_array_equal(bad.answer.labels_DHW, alone.answer.labels_DHW)
+    assert bad.answer.residual_DHW.max() > 0.9
+
+
+def test_drawn_slices_are_reproduced_exactly(image, truth):
+    annotation = show(truth, [6, 12], [2])
+    found = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), FixedNetwork(np.roll(truth, 2, axis=1)))
+    np.testing.assert_array_equal(found.answer.labels_DHW[annotation.known_DHW], annotation.labels_DHW[annotation.known_DHW])
+
+
+def test_change_compares_with_the_round_before(image, truth):
+    network = FixedNetwork(truth)
+    before = np.stack([truth == 1, truth == 0]).astype(np.float32)
+    found = answer_case(image, SPACING, None, 1, ShapeInterpolation(), network, before)
+    assert found.answer.change_DHW.min() == 1
+    np.testing.assert_array_equal(found.answer.residual_DHW, found.answer.change_DHW)
+    same = answer_case(image, SPACING, None, 1, ShapeInterpolation(), network, network.soft)
+    assert not same.answer.change_DHW.any()
+
+
+def test_the_expected_dice_is_near_the_true_one(image, truth):
+    found = answer_case(image, SPACING, show(truth, [4, 7, 10, 13, 16], [2, 18]), 1, ShapeInterpolation(), None)
+    (expected,) = found.answer.estimated_dice
+    assert abs(expected - dice(found.answer.labels_DHW, truth)) < 0.05
+    single = answer_case(image, SPACING, show(truth, [10]), 1, ShapeInterpolation(), None)
+    assert single.answer.estimated_dice is None
+
+
+def test_left_out_slices_are_not_shown_to_either_end(image, truth):
+    network = FixedNetwork(truth)
+    annotation = show(truth, [6, 9, 12], [2])
+    slices = leave_out(image, SPACING, annotation, ShapeInterpolation(), network)
+    assert len(slices) == 3
+    shown = [{int(i) for i in np.flatnonzero((p.confidence_DHW == 1).all(axis=(1, 2)))} for p in network.shown]
+    assert shown[0].isdisjoint({6, 12})
+    assert 9 in shown[0]
+    assert 9 not in shown[1]
+
+
+def test_what_another_plane_shows_of_a_left_out_slice_stays_known(truth):
+    labels, known = np.zeros_like(truth), np.zeros((1, *truth.shape), bool)
+    labels[8], known[:, 8] = truth[8], True
+    labels[:, :, 16], known[..., 16] = truth[:, :, 16], True
+    annotation = SparseAnnotation(labels, known, (Plane(0, 8), Plane(2, 16)))
+    fewer = without_planes(annotation, [8])
+    assert fewer.planes == (Plane(2, 16),)
+    assert fewer.known_LDHW[0, 8].sum() == truth.shape[1]
+    np.testing.assert_array_equal(fewer.labels_DHW[:, :, 16], truth[:, :, 16])

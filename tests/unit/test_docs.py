@@ -1,0 +1,350 @@
+"""What the documentation names exists: files behind links, commands, options, files of the containers, versions."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCKER = ROOT / "docker"
+_FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_SHELL = ("", "sh", "bash", "console")
+
+
+def _names(pages: list[Path]) -> list[str]:
+    return [page.relative_to(ROOT).as_posix() for page in pages]
+
+
+def _code(text: str) -> Iterator[str]:
+    """Lines of shell in a page: of its code blocks, and its spans of code."""
+    for language, block in _FENCE.findall(text):
+        if language in _SHELL:
+            yield from block.replace("\\\n", " ").splitlines()
+    yield from re.findall(r"`([^`\n]+)`", _FENCE.sub("", text))
+
+
+def _words(line: str, program: str) -> list[str] | None:
+    """Arguments of ``program`` in a line of shell, up to a comment; None if the line does not call it."""
+    words = line.split(" #", maxsplit=1)[0].split()
+    if not words or words[0].removeprefix(".venv/bin/") != program:
+        return None
+    return words[1:]
+
+
+def _calls(program: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Every call of ``program`` in the pages, with its page; an option or an argument of it by itself is none."""
+    found = set()
+    for page in PAGES:
+        for line in _code(page.read_text("utf-8")):
+            words = _words(line, program)
+            if words and re.fullmatch(r"[a-z][a-z0-9-]*", words[0]):
+                found.add((page.relative_to(ROOT).as_posix(), tuple(words)))
+    return sorted(found)
+
+
+def _anchor(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.replace("`", "").strip().lower()).replace(" ", "-")
+
+
+def _broken_links(page: Path, text: str) -> list[str]:
+    broken = []
+    for target in _LINK.findall(_FENCE.sub("", text)):
+        if re.match(r"[a-z][a-z0-9+.-]*:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        if not file.exists() or ROOT not in (file, *file.parents):
+            broken.append(target)
+        elif anchor:
+            headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", file.read_text("utf-8")), re.MULTILINE)
+            if anchor not in map(_anchor, headings):
+                broken.append(target)
+    return broken
+
+
+@pytest.mark.parametrize("name", _names(PAGES))
+def test_relative_links_resolve(name: str) -> None:
+    assert _broken_links(ROOT / name, (ROOT / name).read_text("utf-8")) == []
+
+
+def test_a_broken_link_is_seen() -> None:
+    text = "[a](nowhere.md) [b](README.md) [c](https://example.org/x) [d](README.md#no-such-heading) [e](../outside.md)"
+    assert _broken_links(ROOT / "CHANGELOG.md", text) == ["nowhere.md", "README.md#no-such-heading", "../outside.md"]
+
+
+def _run_commands() -> set[str]:
+    """Commands of the root script: the patterns of its last ``case``."""
+    cases = (ROOT / "run").read_text("utf-8").rpartition("case $command in")[2]
+    patterns = re.findall(r"^  ([a-z0-9|'-]+)\)", cases, re.MULTILINE)
+    return {name for pattern in patterns for name in pattern.split("|") if name != "''"}
+
+
+def test_commands_of_run_are_found() -> None:
+    assert {"demo", "test", "setup", "check", "serve"} <= _run_commands()
+
+
+def test_commands_of_run_exist() -> None:
+    calls = _calls("./run")
+    assert {words[0] for _, words in calls} >= {"demo", "test"}
+    assert [(page, words) for page, words in calls if words[0] not in _run_commands()] == []
+
+
+def test_benchmarks_exist() -> None:
+    named = {(page, words[1]) for page, words in _calls("./run") if words[0] == "bench" and len(words) > 1}
+    assert named
+    assert [(page, name) for page, name in sorted(named) if not (ROOT / "benchmarks" / f"{name}.py").is_file()] == []
+
+
+@pytest.fixture(scope="module")
+def commands() -> dict[str, click.Command]:
+    from learner.cli import app  # noqa: PLC0415 - pulls in the command line
+
+    group = typer.main.get_command(app)
+    assert hasattr(group, "commands")
+    return dict(group.commands)
+
+
+def test_commands_of_apprentice_exist(commands: dict[str, click.Command]) -> None:
+    calls = _calls("apprentice")
+    assert {words[0] for _, words in calls} >= {"serve", "simulate", "doctor", "rounds"}
+    assert [(page, words) for page, words in calls if words[0] not in commands] == []
+
+
+def test_options_of_apprentice_exist(commands: dict[str, click.Command]) -> None:
+    through_run = [(page, words) for page, words in _calls("./run") if words[0] in ("demo", "serve")]
+    unknown = []
+    for page, words in [*_calls("apprentice"), *through_run]:
+        options = {option for parameter in commands[words[0]].params for option in (*parameter.opts, *parameter.secondary_opts)}
+        unknown += [(page, word) for word in words[1:] if word.startswith("-") and word.split("=")[0] not in options]
+    assert unknown == []
+
+
+def test_required_options_of_simulate_stand_in_its_example(commands: dict[str, click.Command]) -> None:
+    examples = [words for page, words in _calls("apprentice") if words[0] == "simulate" and len(words) > 8]
+    required = {parameter.opts[0] for parameter in commands["simulate"].params if parameter.required}
+    assert examples
+    for words in examples:
+        assert required <= set(words)
+
+
+def test_fields_of_simulate_are_documented() -> None:
+    from dataclasses import fields  # noqa: PLC0415 - beside what it is for
+
+    from learner.evaluation.report import CaseResult  # noqa: PLC0415 - heavy
+
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert [field.name for field in fields(CaseResult) if f"`{field.name}`" not in readme.replace("cases[].", "")] == []
+
+
+def test_every_task_file_is_named_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8").lower()
+    assert [path.stem for path in (ROOT / "config" / "tasks").glob("*.toml") if path.stem not in readme] == []
+
+
+def test_debian_packages_are_those_of_run() -> None:
+    listed = re.search(r'DEBIAN_PACKAGES="([^"]+)"', (ROOT / "run").read_text("utf-8"))
+    assert listed
+    readme = " ".join((ROOT / "README.md").read_text("utf-8").split())
+    assert listed.group(1) in readme
+
+
+def test_changelog_has_the_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert re.search(rf"^## {re.escape(version)}( |$)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+
+
+def test_versions_agree() -> None:
+    plugin = re.search(r'^VERSION = "(.+)"$', (ROOT / "orthanc_plugin" / "__init__.py").read_text("utf-8"), re.MULTILINE)
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    cited = re.search(r"^version: (\S+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.MULTILINE)
+    images = re.findall(r"image: pacs-apprentice/\w+:(\S+)", (DOCKER / "compose.yaml").read_text("utf-8"))
+    assert cited
+    assert plugin
+    assert {cited.group(1), plugin.group(1), *images} == {version}
+
+
+def test_decisions_are_complete() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [page.name[:4] for page in pages] == [f"{number:04d}" for number in range(1, len(pages) + 1)]
+    parts = ("**Context.**", "**Decision.**", "**Consequences.**")
+    assert [(page.name, part) for page in pages for part in parts if part not in page.read_text("utf-8")] == []
+
+
+def test_every_dependency_is_explained() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    names = [re.split(r"[<>=\[ ]", requirement)[0] for requirement in requirements]
+    explained = (ROOT / "docs" / "decisions" / "0001-dependencies.md").read_text("utf-8")
+    assert [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", explained)] == []
+
+
+# YAML, as far as our own files use it: no YAML library is a dependency of this project.
+
+Node = dict[str, "Node"] | list["Node"] | str
+_KEY = re.compile(r"""^([A-Za-z_][\w-]*):(?: (.*))?$""")
+
+
+def _lines(text: str) -> list[tuple[int, str]]:
+    """Indentation and content of each line that says something."""
+    lines = []
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if "\t" in line:
+            raise ValueError(f"a tab in {line!r}")
+        lines.append((len(line) - len(line.lstrip()), line.split(" #")[0].strip()))
+    return lines
+
+
+def _scalar(text: str) -> Node:
+    if text.startswith("["):
+        values: list[Node] = list(json.loads(text))
+        return values
+    if text.startswith('"'):
+        return str(json.loads(text))
+    if text[0] in "{}&*!|>%@`'" or ": " in text:
+        raise ValueError(f"{text!r} is beyond the YAML that this reads")
+    return text
+
+
+def _block(lines: list[tuple[int, str]]) -> Node:
+    """Takes a block, all of one indentation, off the front of ``lines``."""
+    indent = lines[0][0]
+    if lines[0][1].startswith("- "):
+        return _sequence(lines, indent)
+    mapping: dict[str, Node] = {}
+    while lines and lines[0][0] == indent:
+        key = _KEY.match(lines.pop(0)[1])
+        if key is None or key.group(1) in mapping:
+            raise ValueError(f"no key, or one that is there already, below {list(mapping)}")
+        mapping[key.group(1)] = _value(key.group(2), lines, indent)
+    if lines and lines[0][0] > indent:
+        raise ValueError(f"{lines[0][1]!r} is indented below nothing")
+    return mapping
+
+
+def _value(text: str | None, lines: list[tuple[int, str]], indent: int) -> Node:
+    if text:
+        return _scalar(text)
+    return _block(lines) if lines and lines[0][0] > indent else ""
+
+
+def _sequence(lines: list[tuple[int, str]], indent: int) -> list[Node]:
+    values: list[Node] = []
+    while lines and lines[0][0] == indent:
+        entry = lines[0][1]
+        if not entry.startswith("- "):
+            raise ValueError(f"{entry!r} is no entry of a list")
+        if _KEY.match(entry[2:]):
+            lines[0] = (indent + 2, entry[2:])
+            values.append(_block(lines))
+        else:
+            values.append(_scalar(lines.pop(0)[1][2:]))
+    return values
+
+
+def _parse(text: str) -> dict[str, Node]:
+    lines = _lines(text)
+    parsed = _block(lines)
+    if lines or not isinstance(parsed, dict):
+        raise ValueError(f"not understood from {lines[0][1]!r} on" if lines else "no mapping")
+    return parsed
+
+
+def _mapping(node: Node) -> dict[str, Node]:
+    assert isinstance(node, dict)
+    return node
+
+
+def _texts(node: Node) -> list[str]:
+    assert isinstance(node, list)
+    return [str(entry) for entry in node]
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Node]:
+    return _parse((DOCKER / "compose.yaml").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1\n   b: 2\n", "a: 1\na: 2\n", "a:\n\t- b\n", "a: {b: c}\n", "- a\n", "a:\n  - b\n  c: d\n"]
+)
+def test_malformed_yaml_is_seen(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        _parse(text)
+
+
+def test_compose_names_files_that_exist(compose: dict[str, Node]) -> None:
+    services = _mapping(compose["services"])
+    assert set(services) == {"orthanc", "learner"}
+    for service in map(_mapping, services.values()):
+        build = _mapping(service["build"])
+        context = (DOCKER / str(build["context"])).resolve()
+        assert context == ROOT
+        assert (context / str(build["dockerfile"])).is_file()
+        for volume in _texts(service["volumes"]):
+            source = volume.partition(":")[0]
+            assert source in _mapping(compose["volumes"]) if source[0] not in "./" else (DOCKER / source).exists()
+
+
+def test_compose_is_locked_down(compose: dict[str, Node]) -> None:
+    for service in map(_mapping, _mapping(compose["services"]).values()):
+        assert service["read_only"] == "true"
+        assert _texts(service["cap_drop"]) == ["ALL"]
+        assert all(port.startswith("127.0.0.1:") for port in _texts(service["ports"]))
+        assert set(_texts(service["secrets"])) <= set(_mapping(compose["secrets"]))
+
+
+def test_secrets_of_compose_are_made_and_not_committed(compose: dict[str, Node]) -> None:
+    script = (DOCKER / "make-secrets.sh").read_text("utf-8")
+    for secret in map(_mapping, _mapping(compose["secrets"]).values()):
+        folder, _, name = str(secret["file"]).removeprefix("./").partition("/")
+        assert f"{folder}/" in (DOCKER / ".gitignore").read_text("utf-8").splitlines()
+        assert name in script
+
+
+@pytest.mark.parametrize("name", ["orthanc", "learner"])
+def test_dockerfiles_copy_what_exists_and_is_let_in(name: str) -> None:
+    text = (DOCKER / f"Dockerfile.{name}").read_text("utf-8")
+    let_in = [
+        line[1:] for line in (DOCKER / f"Dockerfile.{name}.dockerignore").read_text("utf-8").splitlines() if line[0] == "!"
+    ]
+    copied = [word for line in re.findall(r"^COPY (.+)$", text, re.MULTILINE) for word in line.split()[:-1] if word[0] != "-"]
+    assert copied
+    assert [path for path in copied if not (ROOT / path).exists() or path not in let_in] == []
+    assert re.search(r"^FROM \S+:[\d.]+\S*$", text, re.MULTILINE), "the base image is not pinned"
+    assert re.findall(r"^USER (\S+)$", text, re.MULTILINE)[-1] not in ("root", "0")
+
+
+def test_settings_of_the_containers_agree() -> None:
+    from learner.settings import load_settings  # noqa: PLC0415 - pydantic
+
+    settings = load_settings(DOCKER / "apprentice.toml")
+    orthanc = json.loads((DOCKER / "orthanc.json").read_text("utf-8"))
+    assert settings.pacs.url == f"http://orthanc:{orthanc['HttpPort']}"
+    assert orthanc["Apprentice"]["LearnerUrl"] == f"http://learner:{settings.api.port}"
+    assert orthanc["Apprentice"]["TokenFile"] == str(settings.api.token_file)
+    assert "RegisteredUsers" not in orthanc, "start-orthanc.sh writes them"
+
+
+def test_plugin_lines_in_the_pages_name_options_that_exist() -> None:
+    from orthanc_plugin.options import read_options  # noqa: PLC0415 - beside what it is for
+
+    sections = []
+    for page in PAGES:
+        for language, block in _FENCE.findall(page.read_text("utf-8")):
+            if language == "json" and '"Apprentice"' in block:
+                sections.append(json.loads("{" + block + "}"))
+    assert sections
+    for configuration in [*sections, json.loads((DOCKER / "orthanc.json").read_text("utf-8"))]:
+        read_options(json.dumps(configuration), {})
