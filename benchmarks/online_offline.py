@@ -121,14 +121,14 @@ def run(options: argparse.Namespace, settings: TrainingSettings, say: Callable[[
                 helped.append(dice(np.where(annotation.known_DHW, truth, given), truth, count))
                 proxies.append(dice(proxy.labels_DHW, truth, count))
             example = Example(f"{number:04d}", "bench", 1, image, spacing, annotation, proxy)
-            start = time.perf_counter()
+            start = time.process_time()
             trainer.learn(example, options.steps, lambda: None)
-            learning += time.perf_counter() - start
+            learning += time.process_time() - start
             if number % options.every == 0 or number == len(stream):
                 scores = test_scores(trainer.network(), tests, count)
-                curve.append({"cases": number, "dice": scores, "learning_seconds": learning})
+                curve.append({"cases": number, "dice": scores, "learning_cpu_seconds": learning})
                 late = [[round(float(x), 3) for x in np.mean(rows[-10:], axis=0)] for rows in (proxies, helped) if rows]
-                say(f"{number:4d} cases  {trainer.steps:5d} steps  {learning:6.1f} s  test {np.round(scores, 3)}  late {late}")
+                say(f"{number:4d} cases  {trainer.steps:5d} steps  {learning:6.1f} s CPU  test {np.round(scores, 3)}  late {late}")
     return {
         "curve": curve,
         "proxy_dice": np.mean(proxies[-20:], axis=0).tolist() if proxies else None,

@@ -2,8 +2,8 @@
 
     python benchmarks/propagation.py [--data FOLDER] [--calibrate]
 
-``FOLDER`` holds ``hippocampus`` and ``promise12``, each with ``images`` and ``labels`` (NIfTI). The reader draws perfectly, on the middles
-of k equal parts of the object; its extents are stated, or not.
+``FOLDER`` holds ``hippocampus`` and ``promise12``, each with ``images`` and ``labels`` (NIfTI). The reader draws perfectly, on
+the middles of k equal parts of the object, which asks that a reader knows its extents; these are stated, or not.
 """
 
 from __future__ import annotations

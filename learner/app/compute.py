@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import structlog
 
-from dicom_io.annotation import AnnotationHeader, PlaneKind, SparseAnnotation
+from dicom_io.annotation import AnnotationHeader, Drawing, PlaneKind, SparseAnnotation
 from dicom_io.errors import EmptyAnnotation, NotInPacs, UnsupportedObject
 from dicom_io.pacs.port import SeriesStatus, Source
 from dicom_io.read_annotation import inspect, read_annotation
+from dicom_io.results import MANUFACTURER
 from dicom_io.volume import ImageSeries
 from learner.app.answering import CaseAnswer, answer_case
 from learner.app.images import SeriesImages
@@ -140,6 +141,8 @@ class Compute:
         series = self._image_series(header)
         images = self._images.get(series)
         drawing = read_annotation(file, images)
+        if _made_by_a_node(drawing):
+            raise NothingNew("this object is a result of another node, or of this one before its data was lost")
         task = self._tasks.for_drawing(series, drawing)
         case = self._store.records.case(task.task_id, series.study_instance_uid, series.series_instance_uid)
         earlier = self._records(case, images)
@@ -256,6 +259,12 @@ class Compute:
             annotation=subject.annotation,
             proxy=answered.proxy,
         )
+
+
+def _made_by_a_node(drawing: Drawing) -> bool:
+    """Whether an object says that software like this wrote it and that nobody drew it (rule 7, by equipment)."""
+    machine_made = all(segment.algorithm_type in {"AUTOMATIC", "SEMIAUTOMATIC"} for segment in drawing.segments)
+    return machine_made and drawing.header.manufacturer == MANUFACTURER
 
 
 def _earlier_answer(record: CaseRecord) -> EarlierAnswer:

@@ -27,6 +27,15 @@ def instances_digest(series: SeriesStatus) -> str:
     return hashlib.sha256("\n".join(series.instance_ids).encode()).hexdigest()[:16]
 
 
+def release_waiting(store: Store, series_instance_uid: str) -> None:
+    """Lets the annotations that waited for the images of a series be answered."""
+    with store.transaction():
+        for waiting in store.records.waiting_for(series_instance_uid):
+            store.records.apply(waiting.round_id, RoundEvent.SOURCE_ARRIVED, reason="")
+            store.jobs.reopen(JobKind.RESPOND, waiting.round_id)
+            _log.info("images arrived", series=series_instance_uid, round=waiting.round_id)
+
+
 class Intake:
     """Takes in what arrived in the archive, once each and in order.
 
@@ -88,13 +97,10 @@ class Intake:
         """A stable image series: answers what waited for it, and opens round 0 of each task that has a model."""
         records, digest = self._store.records, instances_digest(series)
         uid = series.series_instance_uid
+        release_waiting(self._store, uid)
         if records.series_digest(uid) == digest:
             return 0
         records.set_series_digest(uid, digest)
-        for waiting in records.waiting_for(uid):
-            records.apply(waiting.round_id, RoundEvent.SOURCE_ARRIVED, reason="")
-            self._store.jobs.reopen(JobKind.RESPOND, waiting.round_id)
-            _log.info("images arrived", series=uid, round=waiting.round_id)
         opened = 0
         for task in self._tasks.matching(series):
             case = records.case(task.task_id, series.study_instance_uid, uid)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from dicom_io.errors import DicomIoError, NotInPacs, PacsRefused, PacsUnavailable
+from dicom_io.errors import DicomIoError, NotInPacs, PacsError, PacsRefused, PacsUnavailable
 from dicom_io.pacs.port import Archive, Sink
 from learner.app.attempts import backoff_s, retry_or_park
 from learner.app.compute import Computation, Compute, NothingNew, SourceAwaited
+from learner.app.intake import release_waiting
 from learner.app.results import PREDICTION
 from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.job import Job, JobKind
@@ -93,15 +94,10 @@ class Respond:
 
     def _decide(self, job: Job, round_: Round) -> Round:
         """Computes the answer, or finds why there is none, and commits that."""
-        records = self._store.records
         try:
             computation = self._compute.answer(round_)
         except SourceAwaited as awaited:
-            with self._store.transaction():
-                records.await_source(round_.round_id, awaited.series_instance_uid, str(awaited))
-                self._store.jobs.block(job, str(awaited))
-            _log.warning("annotation waits for its images", round=round_.round_id, reason=str(awaited))
-            return records.find_round(round_.round_id)
+            return self._wait(job, awaited)
         except NothingNew as nothing:
             return self._close(job, RoundEvent.NOTHING_NEW, str(nothing))
         except NotInPacs as gone:
@@ -112,6 +108,20 @@ class Respond:
             _log.error("not understood", round=round_.round_id, code=error.code, reason=str(error))
             return self._close(job, RoundEvent.NOT_UNDERSTOOD, str(error))
         return self._commit(job, round_, computation)
+
+    def _wait(self, job: Job, awaited: SourceAwaited) -> Round:
+        """Lets the round wait. The images may have arrived in the meantime, so the archive is asked once more after that."""
+        uid = awaited.series_instance_uid
+        with self._store.transaction():
+            self._store.records.await_source(job.round_id, uid, str(awaited))
+            self._store.jobs.block(job, str(awaited))
+        _log.warning("annotation waits for its images", round=job.round_id, reason=str(awaited))
+        try:
+            if self._archive.find_series(uid).is_stable:
+                release_waiting(self._store, uid)
+        except PacsError:
+            _log.info("images not there yet", series=uid)
+        return self._store.records.find_round(job.round_id)
 
     def _close(self, job: Job, event: RoundEvent, reason: str) -> Round:
         with self._store.transaction():

@@ -97,12 +97,18 @@ def _identity(source: ImageSeries, task: Task, identity: RoundIdentity, kind: st
         series_instance_uid=derived_uid(series_uid, task.task_id, identity.trigger_uid, kind, "series"),
         sop_instance_uid=derived_uid(series_uid, task.task_id, identity.trigger_uid, kind, "instance"),
         series_number=_SERIES_NUMBER_BASE + 10 * identity.number + _KINDS.index(kind),
-        series_description=f"{task.task_id} {kind} r{identity.number} {version} (research use)"[:64],
+        series_description=_description(task, kind, identity.number, version),
         task_id=task.task_id,
         round_number=identity.number,
         algorithm_version=version,
         created=datetime.fromtimestamp(identity.received_at, UTC),
     )
+
+
+def _description(task: Task, kind: str, number: int, version: str) -> str:
+    """Series Description of at most 64 characters; where that is too few, the task's name gives way."""
+    rest = f" {kind} r{number} (research use)"
+    return f"{task.task_id[: 64 - len(rest)]}{rest} {version}"[:64].rstrip()
 
 
 def _result(kind: str, identity: ResultIdentity, file: bytes) -> ResultFile:

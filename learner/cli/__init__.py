@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
+from typing import NoReturn
 
 import structlog
 import typer
@@ -39,5 +41,15 @@ def main() -> None:
     try:
         app()
     except (ApprenticeError, DicomIoError) as error:
-        typer.echo(f"apprentice: {error}", err=True)
-        raise SystemExit(1) from None
+        _end(str(error))
+    except sqlite3.Error as error:
+        _end(f"the node's store cannot be used ({error}); check its folder's rights and its disk")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _end(f"{error.filename}: {error.strerror}; check the path and its rights")
+
+
+def _end(message: str) -> NoReturn:
+    typer.echo(f"apprentice: {message}", err=True)
+    raise SystemExit(1) from None

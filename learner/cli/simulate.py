@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from learner.cli.console import console, table
+from learner.errors import ConfigurationError
 from learner.settings import LearningSettings
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def simulate(
     from learner.evaluation.simulate import simulate as play  # noqa: PLC0415
     from learner.wiring import build_propagator  # noqa: PLC0415
 
+    _check_writable(out)
     settings = SimulationSettings(
         images=images,
         labels=labels,
@@ -66,6 +68,20 @@ def simulate(
     written = report.write(out)
     _summarise(report)
     typer.echo(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _check_writable(out: Path) -> None:
+    """Refuses at the beginning what could not be written in the end.
+
+    Raises:
+        ConfigurationError.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with out.open("a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise ConfigurationError(f"--out {out} cannot be written ({error.strerror}); name another file") from None
 
 
 def _trainers(learning: LearningSettings, propagator: str, replay: Path) -> MakeTrainer:

@@ -14,6 +14,9 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from rich.console import Console
 from rich.progress import track
 
@@ -35,6 +38,7 @@ _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _SUFFIXES = (".nii", ".nii.gz")
 _TISSUE = Code("85756007", "SCT", "Tissue")
 _COLOURS = ((230, 140, 60), (70, 150, 220), (110, 190, 90), (200, 90, 170), (220, 210, 80), (90, 200, 200))
+_UNREADABLE = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, ValueError)  # what nibabel raises
 _LARGEST_VALUE = 4000.0
 
 
@@ -82,7 +86,7 @@ def _nifti_scan(folder: Path, name: str) -> Scan:
         labels = nibabel.Nifti1Image.from_filename(folder / "labels" / name)
         voxels = np.asarray(image.dataobj, dtype=np.float32)
         truth = np.asarray(labels.dataobj)
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError) as error:
+    except _UNREADABLE as error:
         raise DemoError(f"{name} cannot be read as NIfTI ({type(error).__name__}); check both files of that name") from None
     if voxels.ndim != 3 or voxels.shape != truth.shape:
         raise DemoError(f"{name}: image {voxels.shape} and labels {truth.shape} are no volumes of one shape")

@@ -82,6 +82,11 @@ class Screen:
         finally:
             self._progress.remove_task(task)
 
+    def refresh(self) -> None:
+        """Draws anew at once, on a terminal."""
+        if self._console.is_terminal:
+            self._live.refresh()
+
     def _render(self) -> Group:
         return Group(self._table(), self._progress) if self._progress.tasks else Group(self._table())
 
@@ -91,15 +96,11 @@ class Screen:
             table.add_column(name, justify="right" if justify == "right" else "left")
         before = ""
         for row in self._rows:
-            table.add_row(*cells(row), end_section=False) if row.case == before else self._begin(table, row)
+            if before not in ("", row.case):
+                table.add_section()
+            table.add_row(*cells(row))
             before = row.case
         return table
-
-    @staticmethod
-    def _begin(table: Table, row: RoundRow) -> None:
-        if table.row_count:
-            table.add_section()
-        table.add_row(*cells(row))
 
 
 def cells(row: RoundRow) -> tuple[str, ...]:

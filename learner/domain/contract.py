@@ -4,7 +4,7 @@ A segmentation says where a structure *is*; which slices were looked at it leave
 
 * Rule 1: a slice is known for a label when the object has foreground of that label on it, or foreground of another label that
   the same object defines. Slices without any foreground say nothing.
-* Rule 2: an object that repeats one of our results on some slices is that result, edited: slices that did not change are no
+* Rule 2: an object that repeats one of our results on most slices is that result, edited: slices that did not change are no
   annotation, changed ones are drawn, and erased ones are known to be empty.
 * Rule 8: annotations of a case add up; a slice drawn again replaces the older drawing.
 """
@@ -130,23 +130,39 @@ def _label_map(matched: Sequence[tuple[DrawnSegment, Label | None]]) -> LabelArr
 
 
 def _known_slices(labels_DHW: LabelArray, earlier: Sequence[EarlierAnswer]) -> tuple[dict[int, PlaneKind], bool]:
-    """The slices that became known, by rule 2 where an earlier answer was edited and by rule 1 otherwise."""
-    drawn = _slices(labels_DHW > 0)
+    """The slices that became known, by rule 2 where an earlier answer was edited and by rule 1 otherwise.
+
+    A slice that repeats a prediction voxel for voxel is no annotation in either case: we would learn from our own output.
+    """
+    drawn = frozenset(_slices(labels_DHW > 0))
+    repeated = frozenset[int]().union(*(_repeated(labels_DHW, answer) for answer in earlier))
     origin = _edited_answer(labels_DHW, earlier)
     if origin is None:
-        return dict.fromkeys(drawn, PlaneKind.DRAWN), False
-    changed = _slices(labels_DHW != origin.labels_DHW)
-    occupied = frozenset(drawn)
-    return {index: PlaneKind.DRAWN if index in occupied else PlaneKind.ABSENT for index in changed}, True
+        return dict.fromkeys(sorted(drawn - repeated), PlaneKind.DRAWN), bool(repeated)
+    changed = [index for index in _slices(labels_DHW != origin.labels_DHW) if index not in repeated]
+    return {index: PlaneKind.DRAWN if index in drawn else PlaneKind.ABSENT for index in changed}, True
+
+
+def _predicted(answer: EarlierAnswer) -> list[int]:
+    """Slices on which an answer shows what we predicted, and not what a reader drew."""
+    return [index for index in _slices(answer.labels_DHW > 0) if index not in answer.drawn]
+
+
+def _repeated(labels_DHW: LabelArray, answer: EarlierAnswer) -> set[int]:
+    return {index for index in _predicted(answer) if np.array_equal(labels_DHW[index], answer.labels_DHW[index])}
 
 
 def _edited_answer(labels_DHW: LabelArray, earlier: Sequence[EarlierAnswer]) -> EarlierAnswer | None:
-    """The earlier answer that a drawing was made from: the one it repeats, voxel for voxel, on most predicted slices."""
+    """The earlier answer that a drawing was made from: the one it repeats on most predicted slices.
+
+    It must repeat at least as many as it lacks, so that a fresh drawing of a few slices, one of which happens to equal the
+    prediction, does not count as the erasure of all the others.
+    """
     best, best_count = None, 0
     for answer in earlier:
-        predicted = [index for index in _slices(answer.labels_DHW > 0) if index not in answer.drawn]
-        repeated = sum(bool(np.array_equal(labels_DHW[i], answer.labels_DHW[i])) for i in predicted)
-        if repeated >= max(best_count, 1):
+        repeated = len(_repeated(labels_DHW, answer))
+        erased = sum(not labels_DHW[index].any() for index in _predicted(answer))
+        if repeated >= max(best_count, erased, 1):
             best, best_count = answer, repeated
     return best
 

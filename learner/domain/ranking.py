@@ -3,8 +3,8 @@
 The expected number of wrong voxels of a slice is the sum over it of one minus the largest probability, and of the residual
 as far as the network is trusted. Propagation errors grow with the distance to drawn slices; so drawing slice z takes from a
 slice z' at distance d from its nearest drawn slice the share 1 - |z - z'| / d of its errors. Slices are taken one after the
-other, each given those before: so they spread by themselves. An unstated end of a structure comes first: knowing the ends is worth more than
-any slice in between.
+other, each given those before: so they spread by themselves. An unstated end of a structure comes first: knowing the ends is
+worth more than any slice in between.
 """
 
 from __future__ import annotations

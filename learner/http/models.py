@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -10,9 +10,11 @@ from dicom_io.codes import Code
 from learner.domain.case import Case, Round, RoundState
 from learner.domain.checkpoint import Checkpoint
 from learner.domain.task import Task
-from learner.node import NodeStatus
 from learner.ports import ResultRecord
 from learner.storage.queries import JobView as StoredJob
+
+if TYPE_CHECKING:  # commands that only look load no writers of DICOM objects
+    from learner.node import NodeStatus
 
 
 class _View(BaseModel):

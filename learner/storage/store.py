@@ -46,7 +46,7 @@ class LocalStore:
         self._lock: FolderLock | None = None
 
     def take(self) -> int:
-        """Takes the folder for this process alone, and removes what a killed one left behind.
+        """Takes the folder for this process alone, and removes what a killed one left behind; its jobs are ready again.
 
         Returns:
             Number of files removed.
@@ -55,6 +55,7 @@ class LocalStore:
             StoreError: if another process has it.
         """
         self._lock = FolderLock(self.folder)
+        self.jobs.release_all()
         return sweep(self._database, self.folder)
 
     def transaction(self) -> AbstractContextManager[None]:

@@ -39,7 +39,6 @@ def test_learner_killed_while_it_answers(tmp_path: Path, make_orthanc: Callable[
             node.archive.store(drawing)
             wait_for(lambda: leased(node, "respond"), "the answer to begin", 60)
             node.kill()
-            node.store._database.run("UPDATE jobs SET expires = 0 WHERE state = 'leased'")
             node.start()
         for drawing in drawings:
             node.answered(drawing)
@@ -58,7 +57,6 @@ def test_learner_killed_while_it_learns(tmp_path: Path, make_orthanc: Callable[.
         wait_for(lambda: leased(node, "learn"), "learning to begin")
         node.kill()
         assert node.store.checkpoints.serving("prostate") is None
-        node.store._database.run("UPDATE jobs SET expires = 0 WHERE state = 'leased'")
         node.start()
         checkpoint = wait_for(lambda: node.store.checkpoints.serving("prostate"), "the checkpoint", 120)
         assert checkpoint.number == 1

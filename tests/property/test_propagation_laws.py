@@ -37,7 +37,7 @@ def cases(draw: st.DrawFn) -> tuple[np.ndarray, SparseAnnotation]:
 @pytest.mark.parametrize("name", list(propagators()))
 @COMMON
 @given(case=cases())
-def test_a_proxy_mask_keeps_what_is_known_and_sums_to_one(name, case):
+def test_a_proxy_mask_keeps_what_is_known_and_sums_to_one(name: str, case: tuple[np.ndarray, SparseAnnotation]) -> None:
     image, annotation = case
     proxy = make_propagator(name).propagate(image, (2.0, 1.0, 1.0), annotation)
     known = annotation.known_DHW
@@ -53,7 +53,9 @@ def test_a_proxy_mask_keeps_what_is_known_and_sums_to_one(name, case):
 
 @COMMON
 @given(case=cases(), trust=st.floats(0, 1), seed=st.integers(0, 999))
-def test_a_fused_answer_keeps_what_is_known_and_sums_to_one(case, trust, seed):
+def test_a_fused_answer_keeps_what_is_known_and_sums_to_one(
+    case: tuple[np.ndarray, SparseAnnotation], trust: float, seed: int
+) -> None:
     image, annotation = case
     proxy = make_propagator("shape-interpolation").propagate(image, (2.0, 1.0, 1.0), annotation)
     network = np.random.default_rng(seed).dirichlet(np.ones(3), image.shape).astype(np.float32)
@@ -68,7 +70,7 @@ def test_a_fused_answer_keeps_what_is_known_and_sums_to_one(case, trust, seed):
     values=st.tuples(*[st.floats(0, 1, width=32)] * 3),
     trust=st.floats(0, 1),
 )
-def test_a_blend_lies_between_both_ends(values, trust):
+def test_a_blend_lies_between_both_ends(values: tuple[float, float, float], trust: float) -> None:
     proxy, network, confidence = (np.full((1, 1), v, np.float32) for v in values)
     mixed = blend(proxy[None], confidence, network[None], trust).item()
     assert min(values[:2]) - 1e-5 <= mixed <= max(values[:2]) + 1e-5
@@ -76,7 +78,7 @@ def test_a_blend_lies_between_both_ends(values, trust):
 
 @COMMON
 @given(case=cases(), count=st.integers(1, 12))
-def test_guidance_never_names_a_known_slice_nor_one_twice(case, count):
+def test_guidance_never_names_a_known_slice_nor_one_twice(case: tuple[np.ndarray, SparseAnnotation], count: int) -> None:
     image, annotation = case
     proxy = make_propagator("nearest-copy").propagate(image, (2.0, 1.0, 1.0), annotation)
     guidance = rank_slices(proxy.soft_CDHW, None, annotation, len(image), count)

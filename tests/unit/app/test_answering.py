@@ -1,27 +1,30 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from learner.app.answering import answer_case, leave_out, without_planes
+from learner.domain.proxy import ProxyMask
 from learner.propagation import ShapeInterpolation
 
 SPACING = (2.0, 1.0, 1.0)
 
 
 @pytest.fixture(scope="module")
-def truth():
+def truth() -> np.ndarray:
     z, y, x = np.mgrid[:20, :32, :32]
     return (((z - 10) / 7) ** 2 + ((y - 16) / 9) ** 2 + ((x - 16) / 9) ** 2 < 1).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")
-def image(truth):
+def image(truth: np.ndarray) -> np.ndarray:
     return truth.astype(np.float32) * 100
 
 
-def show(truth, drawn, absent=()):
+def show(truth: np.ndarray, drawn: Sequence[int], absent: Sequence[int] = ()) -> SparseAnnotation:
     labels, known = np.zeros_like(truth), np.zeros((1, *truth.shape), bool)
     labels[list(drawn)] = truth[list(drawn)]
     known[:, [*drawn, *absent]] = True
@@ -32,30 +35,30 @@ def show(truth, drawn, absent=()):
 class FixedNetwork:
     """A network that has made up its mind; counts what it was shown."""
 
-    def __init__(self, labels):
+    def __init__(self, labels: np.ndarray) -> None:
         self.soft = np.stack([labels == 0, labels == 1]).astype(np.float32)
-        self.shown = []
+        self.shown: list[ProxyMask | None] = []
 
-    def predict(self, image_DHW, spacing_DHW, proxy):
+    def predict(self, image_DHW: np.ndarray, spacing_DHW: tuple[float, float, float], proxy: ProxyMask | None) -> np.ndarray:
         self.shown.append(proxy)
         return self.soft
 
 
-def dice(one, other):
+def dice(one: np.ndarray, other: np.ndarray) -> float:
     return 2 * ((one > 0) & (other > 0)).sum() / ((one > 0).sum() + (other > 0).sum())
 
 
-def test_neither_drawing_nor_network_is_refused(image):
+def test_neither_drawing_nor_network_is_refused(image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="nothing to answer from"):
         answer_case(image, SPACING, None, 1, ShapeInterpolation(), None)
 
 
-def test_an_annotation_of_another_task_is_refused(image, truth):
+def test_an_annotation_of_another_task_is_refused(image: np.ndarray, truth: np.ndarray) -> None:
     with pytest.raises(ValueError, match="labels"):
         answer_case(image, SPACING, show(truth, [10]), 2, ShapeInterpolation(), None)
 
 
-def test_round_0_is_the_network_alone(image, truth):
+def test_round_0_is_the_network_alone(image: np.ndarray, truth: np.ndarray) -> None:
     network = FixedNetwork(truth)
     found = answer_case(image, SPACING, None, 1, ShapeInterpolation(), network)
     np.testing.assert_array_equal(found.answer.labels_DHW, truth)
@@ -66,7 +69,7 @@ def test_round_0_is_the_network_alone(image, truth):
     assert not found.answer.residual_DHW.any()
 
 
-def test_without_a_network_the_proxy_answers(image, truth):
+def test_without_a_network_the_proxy_answers(image: np.ndarray, truth: np.ndarray) -> None:
     annotation = show(truth, [6, 10, 14], [3, 17])
     found = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), None)
     np.testing.assert_array_equal(found.answer.labels_DHW, found.answer.proxy_labels_DHW)
@@ -76,7 +79,7 @@ def test_without_a_network_the_proxy_answers(image, truth):
     assert found.trust == 0
 
 
-def test_a_good_network_is_trusted_and_a_bad_one_is_not(image, truth):
+def test_a_good_network_is_trusted_and_a_bad_one_is_not(image: np.ndarray, truth: np.ndarray) -> None:
     annotation = show(truth, [5, 15])
     alone = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), None)
     good = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), FixedNetwork(truth))
@@ -88,13 +91,13 @@ def test_a_good_network_is_trusted_and_a_bad_one_is_not(image, truth):
     assert bad.answer.residual_DHW.max() > 0.9
 
 
-def test_drawn_slices_are_reproduced_exactly(image, truth):
+def test_drawn_slices_are_reproduced_exactly(image: np.ndarray, truth: np.ndarray) -> None:
     annotation = show(truth, [6, 12], [2])
     found = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), FixedNetwork(np.roll(truth, 2, axis=1)))
     np.testing.assert_array_equal(found.answer.labels_DHW[annotation.known_DHW], annotation.labels_DHW[annotation.known_DHW])
 
 
-def test_change_compares_with_the_round_before(image, truth):
+def test_change_compares_with_the_round_before(image: np.ndarray, truth: np.ndarray) -> None:
     network = FixedNetwork(truth)
     before = np.stack([truth == 1, truth == 0]).astype(np.float32)
     found = answer_case(image, SPACING, None, 1, ShapeInterpolation(), network, before)
@@ -104,7 +107,7 @@ def test_change_compares_with_the_round_before(image, truth):
     assert not same.answer.change_DHW.any()
 
 
-def test_the_expected_dice_is_near_the_true_one(image, truth):
+def test_the_expected_dice_is_near_the_true_one(image: np.ndarray, truth: np.ndarray) -> None:
     found = answer_case(image, SPACING, show(truth, [4, 7, 10, 13, 16], [2, 18]), 1, ShapeInterpolation(), None)
     (expected,) = found.answer.estimated_dice
     assert abs(expected - dice(found.answer.labels_DHW, truth)) < 0.05
@@ -112,7 +115,7 @@ def test_the_expected_dice_is_near_the_true_one(image, truth):
     assert single.answer.estimated_dice is None
 
 
-def test_left_out_slices_are_not_shown_to_either_end(image, truth):
+def test_left_out_slices_are_not_shown_to_either_end(image: np.ndarray, truth: np.ndarray) -> None:
     network = FixedNetwork(truth)
     annotation = show(truth, [6, 9, 12], [2])
     slices = leave_out(image, SPACING, annotation, ShapeInterpolation(), network)
@@ -123,7 +126,7 @@ def test_left_out_slices_are_not_shown_to_either_end(image, truth):
     assert 9 not in shown[1]
 
 
-def test_what_another_plane_shows_of_a_left_out_slice_stays_known(truth):
+def test_what_another_plane_shows_of_a_left_out_slice_stays_known(truth: np.ndarray) -> None:
     labels, known = np.zeros_like(truth), np.zeros((1, *truth.shape), bool)
     labels[8], known[:, 8] = truth[8], True
     labels[:, :, 16], known[..., 16] = truth[:, :, 16], True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dicom_io.annotation import AnnotationHeader, Drawing, DrawnSegment, PlaneKind
+from dicom_io.annotation import AnnotationHeader, DrawnSegment, Drawing, PlaneKind, SparseAnnotation
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
 from learner.domain.contract import EarlierAnswer, accumulate, adds_nothing, interpret, match_label
 from learner.domain.task import Label, MatchingRule, Task
@@ -136,6 +136,18 @@ class TestEditedPrediction:
         assert found.annotation is not None
         assert found.annotation.planes_of(PlaneKind.DRAWN) == (2, 5)
         assert found.annotation.planes_of(PlaneKind.ABSENT) == ()
+
+    def test_a_fresh_drawing_that_equals_the_prediction_on_one_slice_erases_nothing(self) -> None:
+        found = interpret(drawing(segment(1, "Liver", block(1) | block(4, high=11))), TASK, [self.earlier()])
+        assert found.annotation is not None
+        assert found.annotation.planes_of(PlaneKind.DRAWN) == (4,), "the repeated slice is our own output"
+        assert found.annotation.planes_of(PlaneKind.ABSENT) == ()
+
+    def test_what_is_left_of_a_prediction_is_not_learned_from(self) -> None:
+        """A reader who erases most of a prediction and saves the rest has drawn nothing."""
+        found = interpret(drawing(segment(1, "Liver", block(2))), TASK, [self.earlier()])
+        assert found.edited
+        assert found.annotation is None
 
     def test_the_answer_that_was_edited_is_found_among_several(self) -> None:
         older = EarlierAnswer(labels((1, block(1, 2, 3, low=1))), frozenset())

@@ -11,32 +11,32 @@ from learner.domain.residual import residual
 SHAPE = (5, 8, 8)
 
 
-def one_hot(labels, classes=2):
+def one_hot(labels: np.ndarray, classes: int = 2) -> np.ndarray:
     return np.stack([labels == c for c in range(classes)]).astype(np.float32)
 
 
 @pytest.fixture
-def square():
+def square() -> np.ndarray:
     labels = np.zeros((8, 8), np.uint8)
     labels[2:6, 2:6] = 1
     return labels
 
 
 @pytest.fixture
-def annotation(square):
+def annotation(square: np.ndarray) -> SparseAnnotation:
     labels, known = np.zeros(SHAPE, np.uint8), np.zeros((1, *SHAPE), bool)
     labels[2], known[:, 2] = square, True
     return SparseAnnotation(labels, known, (Plane(0, 2),))
 
 
 @pytest.fixture
-def proxy(square):
+def proxy(square: np.ndarray) -> ProxyMask:
     confidence = np.full(SHAPE, 0.5, np.float32)
     confidence[2] = 1
     return ProxyMask(one_hot(np.broadcast_to(square, SHAPE)), confidence, "test")
 
 
-def test_the_answer_is_exact_on_what_is_drawn(proxy, annotation, square):
+def test_the_answer_is_exact_on_what_is_drawn(proxy: ProxyMask, annotation: SparseAnnotation, square: np.ndarray) -> None:
     nonsense = one_hot(np.ones(SHAPE, np.uint8))
     answer = fuse(proxy, nonsense, annotation, 0.9)
     np.testing.assert_array_equal(answer.argmax(axis=0)[2], square)
@@ -44,12 +44,12 @@ def test_the_answer_is_exact_on_what_is_drawn(proxy, annotation, square):
     np.testing.assert_allclose(answer.sum(axis=0), 1, atol=1e-5)
 
 
-def test_a_network_without_trust_has_no_say(proxy, annotation):
+def test_a_network_without_trust_has_no_say(proxy: ProxyMask, annotation: SparseAnnotation) -> None:
     nonsense = one_hot(np.ones(SHAPE, np.uint8))
     np.testing.assert_array_equal(fuse(proxy, nonsense, annotation, 0.0), fuse(proxy, None, annotation, 0.0))
 
 
-def test_the_network_has_more_say_the_more_it_is_trusted_and_the_less_the_proxy_is_sure():
+def test_the_network_has_more_say_the_more_it_is_trusted_and_the_less_the_proxy_is_sure() -> None:
     proxy, network = one_hot(np.zeros((4, 4), np.uint8)), one_hot(np.ones((4, 4), np.uint8))
     half = np.full((4, 4), 0.5, np.float32)
     shares = [blend(proxy, half, network, trust)[1, 0, 0] for trust in (0.0, 0.2, 0.5, 0.9)]
@@ -60,21 +60,21 @@ def test_the_network_has_more_say_the_more_it_is_trusted_and_the_less_the_proxy_
     assert (np.diff(doubts) > 0).all()
 
 
-def test_the_network_alone_answers_where_nothing_is_drawn():
+def test_the_network_alone_answers_where_nothing_is_drawn() -> None:
     network = one_hot(np.ones(SHAPE, np.uint8))
     np.testing.assert_array_equal(fuse(None, network, None, 0.0), network)
 
 
-def test_neither_end_is_refused():
+def test_neither_end_is_refused() -> None:
     with pytest.raises(ValueError, match="neither"):
         fuse(None, None, None, 0.5)
 
 
-def left_out(truth, proxy, network):
+def left_out(truth: np.ndarray, proxy: np.ndarray, network: np.ndarray | None) -> LeftOut:
     return LeftOut(truth, one_hot(proxy), np.full(truth.shape, 0.5, np.float32), None if network is None else one_hot(network))
 
 
-def test_trust_is_earned_on_left_out_slices(square):
+def test_trust_is_earned_on_left_out_slices(square: np.ndarray) -> None:
     bad = np.roll(square, 3, axis=0)
     assert earned_trust([left_out(square, bad, square)]) > 0.3
     assert earned_trust([left_out(square, square, bad)]) == 0
@@ -83,19 +83,19 @@ def test_trust_is_earned_on_left_out_slices(square):
     assert earned_trust([]) == 0
 
 
-def test_first_slices_earn_half_at_most(square):
+def test_first_slices_earn_half_at_most(square: np.ndarray) -> None:
     assert trust_from_first_slices([square], [one_hot(square)]) == 0.5
     assert trust_from_first_slices([square], [one_hot(np.zeros_like(square))]) == 0
     assert trust_from_first_slices([], []) == 0
 
 
-def test_pooled_dice_counts_all_slices_together(square):
+def test_pooled_dice_counts_all_slices_together(square: np.ndarray) -> None:
     empty = np.zeros_like(square)
     assert pooled_dice([square, empty], [square, empty], 2) == (1.0, 1.0)
     assert pooled_dice([square, square], [square, empty], 1) == (pytest.approx(2 / 3),)
 
 
-def test_the_expected_dice_counts_drawn_slices_as_right(square, annotation):
+def test_the_expected_dice_counts_drawn_slices_as_right(square: np.ndarray, annotation: SparseAnnotation) -> None:
     answer = np.broadcast_to(square, SHAPE)
     wrong = left_out(square, np.zeros_like(square), None)
     (expected,) = estimated_dice([wrong], 0.0, answer, annotation, nearness=1.0)
@@ -105,7 +105,7 @@ def test_the_expected_dice_counts_drawn_slices_as_right(square, annotation):
     assert estimated_dice([], 0.0, answer, annotation, nearness=1.0) is None
 
 
-def test_the_residual_is_the_largest_difference_of_any_class():
+def test_the_residual_is_the_largest_difference_of_any_class() -> None:
     one = np.array([0.7, 0.2, 0.1], np.float32).reshape(3, 1, 1, 1)
     other = np.array([0.1, 0.3, 0.6], np.float32).reshape(3, 1, 1, 1)
     assert residual(one, other).item() == pytest.approx(0.6)

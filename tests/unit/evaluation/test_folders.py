@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -9,8 +10,10 @@ import pytest
 from learner.errors import ConfigurationError
 from learner.evaluation.folders import LabelledFolders
 
+Blob = Callable[[int], tuple[np.ndarray, np.ndarray]]
 
-def test_the_slice_axis_comes_first(blob_folders, blob):
+
+def test_the_slice_axis_comes_first(blob_folders: Path, blob: Blob) -> None:
     image, labels = blob(2)
     folders = LabelledFolders(blob_folders / "images", blob_folders / "labels")
     assert folders.names() == tuple(f"blob{n}" for n in range(6))
@@ -23,7 +26,7 @@ def test_the_slice_axis_comes_first(blob_folders, blob):
     assert other.spacing_DHW == (1.0, 1.0, 2.0)
 
 
-def test_what_is_missing_is_named(tmp_path: Path):
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no folder"):
         LabelledFolders(tmp_path / "images", tmp_path).names()
     (tmp_path / "images").mkdir()
@@ -34,7 +37,7 @@ def test_what_is_missing_is_named(tmp_path: Path):
         LabelledFolders(tmp_path / "images", tmp_path).names()
 
 
-def test_files_that_do_not_fit_are_refused(tmp_path: Path):
+def test_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     for name, shape in (("images", (3, 4, 5)), ("labels", (3, 4, 6))):
         (tmp_path / name).mkdir()
         nibabel.save(nibabel.Nifti1Image(np.zeros(shape, np.float32), np.eye(4)), tmp_path / name / "a.nii.gz")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from learner.domain.example import Example
+from learner.domain.proxy import ProxyMask
 from learner.errors import ConfigurationError
-from learner.evaluation import SimulationSettings, simulate
+from learner.evaluation import Progress, SimulationReport, SimulationSettings, simulate
 from learner.ports import LearnReport
 from learner.propagation import ChainedFlow
 
@@ -31,10 +35,10 @@ CASE_FIELDS = [
 class IntensityNetwork:
     """The class whose mean intensity is nearest."""
 
-    def __init__(self, means):
+    def __init__(self, means: list[float]) -> None:
         self.means = means
 
-    def predict(self, image_DHW, spacing_DHW, proxy):
+    def predict(self, image_DHW: np.ndarray, spacing_DHW: tuple[float, float, float], proxy: ProxyMask | None) -> np.ndarray:
         scores = np.stack([-np.square((image_DHW - mean) / 15) for mean in self.means])
         weights = np.exp(scores - scores.max(axis=0))
         return (weights / weights.sum(axis=0)).astype(np.float32)
@@ -43,10 +47,12 @@ class IntensityNetwork:
 class IntensityTrainer:
     """Learns mean intensities from drawn slices and nothing else."""
 
-    def __init__(self, label_count, seed):
-        self.label_count, self.steps, self.examples, self.voxels = label_count, 0, [], []
+    def __init__(self, label_count: int, seed: int) -> None:
+        self.label_count, self.steps = label_count, 0
+        self.examples: list[Example] = []
+        self.voxels: list[tuple[np.ndarray, np.ndarray]] = []
 
-    def learn(self, example, steps, between_steps):
+    def learn(self, example: Example, steps: int, between_steps: Callable[[], None]) -> LearnReport:
         between_steps()
         self.examples.append(example)
         known = example.annotation.known_DHW
@@ -54,22 +60,26 @@ class IntensityTrainer:
         self.steps += steps
         return LearnReport(steps, 1.0, 0.5, 0, len(self.examples))
 
-    def network(self):
+    def network(self) -> IntensityNetwork:
         values = np.concatenate([v for v, _ in self.voxels])
         labels = np.concatenate([n for _, n in self.voxels])
         return IntensityNetwork([values[labels == n].mean() for n in range(self.label_count + 1)])
 
 
+Played = tuple[SimulationReport, IntensityTrainer, list[Progress]]
+
+
 @pytest.fixture
-def settings(blob_folders):
+def settings(blob_folders: Path) -> SimulationSettings:
     return SimulationSettings(blob_folders / "images", blob_folders / "labels", stream=4, test=2, slices=4, seed=1)
 
 
 @pytest.fixture
-def played(settings):
-    trainers, seen = [], []
+def played(settings: SimulationSettings) -> Played:
+    trainers: list[IntensityTrainer] = []
+    seen: list[Progress] = []
 
-    def make(label_count, seed):
+    def make(label_count: int, seed: int) -> IntensityTrainer:
         trainers.append(IntensityTrainer(label_count, seed))
         return trainers[0]
 
@@ -77,7 +87,7 @@ def played(settings):
     return report, trainers[0], seen
 
 
-def test_the_loop_answers_learns_and_tests(played):
+def test_the_loop_answers_learns_and_tests(played: Played) -> None:
     report, trainer, seen = played
     assert [case.case for case in report.cases] == ["blob0", "blob1", "blob2", "blob3"]
     assert [p.done for p in seen] == [1, 2, 3, 4, 5, 6]
@@ -96,7 +106,7 @@ def test_the_loop_answers_learns_and_tests(played):
     assert report.settings["label_count"] == 2
 
 
-def test_the_report_keeps_its_form(played, tmp_path):
+def test_the_report_keeps_its_form(played: Played, tmp_path: Path) -> None:
     report, _, _ = played
     path, table = report.write(tmp_path / "deep" / "report.json")
     document = json.loads(path.read_text())
@@ -112,18 +122,18 @@ def test_the_report_keeps_its_form(played, tmp_path):
     assert rows[0]["network_dice_before_1"] == ""
 
 
-def test_the_same_seed_gives_the_same_figures(settings, played):
+def test_the_same_seed_gives_the_same_figures(settings: SimulationSettings, played: Played) -> None:
     again = simulate(settings, IntensityTrainer, ChainedFlow(), lambda _: None)
     untimed = [[replace(case, seconds_per_answer=0.0) for case in report.cases] for report in (played[0], again)]
     assert untimed[0] == untimed[1]
 
 
-def test_more_cases_than_there_are_are_refused(settings):
+def test_more_cases_than_there_are_are_refused(settings: SimulationSettings) -> None:
     with pytest.raises(ConfigurationError, match="holds 6 cases"):
         simulate(replace(settings, stream=5), IntensityTrainer, ChainedFlow(), lambda _: None)
 
 
-def test_settings_without_sense_are_refused(settings):
+def test_settings_without_sense_are_refused(settings: SimulationSettings) -> None:
     for wrong in ({"stream": 0}, {"slices": 0}, {"axis": 3}, {"rounds": 0}):
         with pytest.raises(ConfigurationError):
             replace(settings, **wrong)

@@ -9,18 +9,18 @@ from learner.evaluation.simulated_reader import SimulatedReader, spread
 
 
 @pytest.fixture
-def truth():
+def truth() -> np.ndarray:
     labels = np.zeros((20, 16, 16), np.uint8)
     labels[4:16, 4:12, 4:8] = 1
     labels[6:16, 4:12, 8:12] = 2
     return labels
 
 
-def suggest(*indices):
+def suggest(*indices: int) -> Guidance:
     return Guidance(tuple(Suggestion(0, i, 1 - n / 10, "") for n, i in enumerate(indices)))
 
 
-def test_shows_the_truth_of_drawn_slices_and_nothing_else(truth):
+def test_shows_the_truth_of_drawn_slices_and_nothing_else(truth: np.ndarray) -> None:
     reader = SimulatedReader(truth, 2)
     assert reader.annotation() is None
     reader.draw([5, 9])
@@ -32,7 +32,7 @@ def test_shows_the_truth_of_drawn_slices_and_nothing_else(truth):
     assert set(np.flatnonzero(annotation.known_DHW.all(axis=(1, 2)))) == {5, 9}
 
 
-def test_extents_are_counted_apart_from_drawn_slices(truth):
+def test_extents_are_counted_apart_from_drawn_slices(truth: np.ndarray) -> None:
     reader = SimulatedReader(truth, 2)
     reader.state_extents()
     reader.draw([9])
@@ -41,13 +41,13 @@ def test_extents_are_counted_apart_from_drawn_slices(truth):
     assert reader.annotation().planes_of(PlaneKind.ABSENT) == (3, 16)
 
 
-def test_an_object_at_the_border_has_fewer_extents(truth):
+def test_an_object_at_the_border_has_fewer_extents(truth: np.ndarray) -> None:
     reader = SimulatedReader(truth[4:], 2)
     reader.state_extents()
     assert reader.extent_marks == 1
 
 
-def test_follows_suggestions_that_show_the_object_and_fills_up_with_its_own(truth):
+def test_follows_suggestions_that_show_the_object_and_fills_up_with_its_own(truth: np.ndarray) -> None:
     reader = SimulatedReader(truth, 2)
     assert reader.choose(2, suggest(1, 10, 19, 6)) == (6, 10)
     reader.draw([10])
@@ -56,14 +56,14 @@ def test_follows_suggestions_that_show_the_object_and_fills_up_with_its_own(trut
     assert 5 in reader.choose(4, suggest(5))
 
 
-def test_left_alone_it_spreads_the_first_slices(truth):
+def test_left_alone_it_spreads_the_first_slices(truth: np.ndarray) -> None:
     reader = SimulatedReader(truth, 2)
     assert reader.choose(3, None) == (6, 10, 14)
     assert SimulatedReader(np.zeros_like(truth), 2).choose(3, None) == ()
     assert reader.choose(99, None) == tuple(range(4, 16))
 
 
-def test_a_hand_that_is_not_steady(truth):
+def test_a_hand_that_is_not_steady(truth: np.ndarray) -> None:
     reader = SimulatedReader(truth, 2, jitter=1.5, seed=3)
     reader.draw([9])
     drawn = reader.annotation().labels_DHW[9]
@@ -74,7 +74,7 @@ def test_a_hand_that_is_not_steady(truth):
     np.testing.assert_array_equal(again.annotation().labels_DHW[9], drawn)
 
 
-def test_spread():
+def test_spread() -> None:
     assert spread(range(10), 1) == (5,)
     assert spread(range(10), 2) == (2, 7)
     assert spread([3], 4) == (3,)

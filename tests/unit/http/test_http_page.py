@@ -81,7 +81,7 @@ def test_the_script_finds_its_elements() -> None:
     wanted = set(re.findall(r"""place\("([\w-]+)"\)""", SCRIPT))
     assert len(wanted) > 8
     assert wanted <= set(identifiers)
-    assert {one for one in Elements(PAGE).values("for", "aria-labelledby")} <= set(identifiers)
+    assert set(Elements(PAGE).values("for", "aria-labelledby")) <= set(identifiers)
 
 
 def test_the_script_asks_for_routes_that_exist(client: TestClient) -> None:

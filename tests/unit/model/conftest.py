@@ -66,11 +66,15 @@ def make_example() -> Callable[..., Example]:
         labels = inside.astype(np.uint8)
         labels[:, int(centre[1]) + 1 :][inside[:, int(centre[1]) + 1 :]] = 2
         image = (labels == 1) * 3.0 + (labels == 2) * 2.0 + rng.normal(0, 0.2, shape)
+        image[:, :, :2] += 4.0  # something bright on every slice, as the body is
         object_slices = np.flatnonzero(inside.any(axis=(1, 2)))
         if drawn is None:
             drawn = tuple(int(i) for i in object_slices[[1, len(object_slices) // 2, -2]])
         planes = [Plane(0, i) for i in drawn]
-        planes += [Plane(0, int(object_slices[0]) - 1, PlaneKind.ABSENT), Plane(0, int(object_slices[-1]) + 1, PlaneKind.ABSENT)]
+        planes += [
+            Plane(0, int(object_slices[0]) - 1, PlaneKind.ABSENT),
+            Plane(0, int(object_slices[-1]) + 1, PlaneKind.ABSENT),
+        ]
         known = np.zeros(shape, dtype=bool)
         known[[plane.index for plane in planes]] = True
         annotation = SparseAnnotation(np.where(known, labels, 0).astype(np.uint8), np.stack([known] * 2), tuple(sorted(planes)))

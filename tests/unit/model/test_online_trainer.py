@@ -73,7 +73,9 @@ def test_a_restored_trainer_goes_on_as_if_it_had_not_stopped(make_example: MakeE
     assert _same(trainer, restored)
 
 
-def test_a_job_done_twice_from_the_same_state_gives_the_same_weights(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
+def test_a_job_done_twice_from_the_same_state_gives_the_same_weights(
+    make_example: MakeExample, make_trainer: MakeTrainer
+) -> None:
     trainer = make_trainer()
     trainer.learn(make_example(0), 3, _nothing)
     state = trainer.save()

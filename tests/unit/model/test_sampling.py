@@ -36,7 +36,9 @@ def test_the_left_out_slice_is_unknown_to_the_propagator_and_known_to_the_loss(
     missing = [drawn - set(asked.planes_of(PlaneKind.DRAWN)) for asked in propagator.asked]
     assert sorted(next(iter(one)) for one in missing) == sorted(drawn), "each drawn slice is left out once, then remembered"
     assert all(len(one) == 1 for one in missing)
-    assert all(asked.planes_of(PlaneKind.ABSENT) == case.example.annotation.planes_of(PlaneKind.ABSENT) for asked in propagator.asked)
+    assert all(
+        asked.planes_of(PlaneKind.ABSENT) == case.example.annotation.planes_of(PlaneKind.ABSENT) for asked in propagator.asked
+    )
     drawn_weight = 1 + settings.drawn_weight
     planes = len(case.example.annotation.planes)
     assert all((item[-2] == drawn_weight).any(axis=(1, 2)).sum() == planes for item in items)
@@ -88,7 +90,9 @@ def test_beyond_the_edge_nothing_weighs(
 def test_accepted_slices_weigh_less_than_drawn_ones(make_example: Callable[..., Example], settings: TrainingSettings) -> None:
     example = make_example()
     first, *rest = example.annotation.planes_of(PlaneKind.DRAWN)
-    planes = tuple(Plane(p.axis, p.index, PlaneKind.CONFIRMED if p.index == first else p.kind) for p in example.annotation.planes)
+    planes = tuple(
+        Plane(p.axis, p.index, PlaneKind.CONFIRMED if p.index == first else p.kind) for p in example.annotation.planes
+    )
     old = example.annotation
     example = replace(example, annotation=SparseAnnotation(old.labels_DHW.copy(), old.known_LDHW.copy(), planes))
     _, case = _case(example, settings)

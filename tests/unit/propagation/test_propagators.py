@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from learner.propagation import ChainedFlow, NearestCopy, ShapeInterpolation, make_propagator, propagators
 
+Phantom = tuple[np.ndarray, np.ndarray]
+Annotate = Callable[..., SparseAnnotation]
+Overlap = Callable[[np.ndarray, np.ndarray], float]
+
 SPACING = (3.0, 1.0, 1.0)
 EVERY = pytest.mark.parametrize("name", list(propagators()))
 
 
 @EVERY
-def test_equals_the_annotation_where_it_is_known(name, ball, annotate):
+def test_equals_the_annotation_where_it_is_known(name: str, ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     annotation = annotate(truth, [7, 12, 16], [3, 21])
     proxy = make_propagator(name).propagate(image, SPACING, annotation)
@@ -25,7 +31,7 @@ def test_equals_the_annotation_where_it_is_known(name, ball, annotate):
 
 
 @EVERY
-def test_probabilities_and_confidence_are_such(name, ball, annotate):
+def test_probabilities_and_confidence_are_such(name: str, ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [8, 14], [3]))
     np.testing.assert_allclose(proxy.soft_CDHW.sum(axis=0), 1, atol=1e-5)
@@ -35,7 +41,7 @@ def test_probabilities_and_confidence_are_such(name, ball, annotate):
 
 
 @EVERY
-def test_completes_the_ball(name, ball, annotate, overlap_of):
+def test_completes_the_ball(name: str, ball: Phantom, annotate: Annotate, overlap_of: Overlap) -> None:
     image, truth = ball
     proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [6, 9, 12, 15, 18], [4, 20]))
     least = 0.9 if name == "nearest-copy" else 0.95
@@ -44,7 +50,7 @@ def test_completes_the_ball(name, ball, annotate, overlap_of):
 
 
 @EVERY
-def test_nothing_is_beyond_a_stated_extent(name, ball, annotate):
+def test_nothing_is_beyond_a_stated_extent(name: str, ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [9, 14], [4, 20]))
     outside = [*range(5), *range(20, 24)]
@@ -53,7 +59,7 @@ def test_nothing_is_beyond_a_stated_extent(name, ball, annotate):
 
 
 @EVERY
-def test_runs_past_outer_drawn_slices_by_half_a_gap_at_most(name, ball, annotate):
+def test_runs_past_outer_drawn_slices_by_half_a_gap_at_most(name: str, ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [10, 14]))
     filled = np.flatnonzero(proxy.labels_DHW.any(axis=(1, 2)))
@@ -65,7 +71,7 @@ def test_runs_past_outer_drawn_slices_by_half_a_gap_at_most(name, ball, annotate
 
 
 @EVERY
-def test_the_halves_of_the_ball_leave_no_gap(name, ball, annotate):
+def test_the_halves_of_the_ball_leave_no_gap(name: str, ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     labels = make_propagator(name).propagate(image, SPACING, annotate(truth, [8, 12, 16], [4, 20])).labels_DHW
     for index in range(8, 17):
@@ -76,7 +82,7 @@ def test_the_halves_of_the_ball_leave_no_gap(name, ball, annotate):
 
 
 @pytest.mark.parametrize("name", ["shape-interpolation", "chained-flow"])
-def test_turning_the_stack_over_turns_the_proxy_over(name, ball, annotate):
+def test_turning_the_stack_over_turns_the_proxy_over(name: str, ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     propagator = make_propagator(name)
     forth = propagator.propagate(image, SPACING, annotate(truth, [8, 13], [4]))
@@ -87,7 +93,7 @@ def test_turning_the_stack_over_turns_the_proxy_over(name, ball, annotate):
 
 
 @EVERY
-def test_confidence_falls_with_the_distance_to_drawn_slices(name, ball, annotate):
+def test_confidence_falls_with_the_distance_to_drawn_slices(name: str, ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     sure = make_propagator(name).propagate(image, SPACING, annotate(truth, [7, 17])).confidence_DHW
     centre = sure[7:13, 32, 30]
@@ -96,7 +102,7 @@ def test_confidence_falls_with_the_distance_to_drawn_slices(name, ball, annotate
     assert (np.diff(beyond) <= 0).all()
 
 
-def test_flow_follows_a_moving_structure_and_copying_does_not(tube, annotate, overlap_of):
+def test_flow_follows_a_moving_structure_and_copying_does_not(tube: Phantom, annotate: Annotate, overlap_of: Overlap) -> None:
     image, truth = tube
     annotation = annotate(truth, [0, 12])
     undrawn = slice(1, 12)
@@ -108,7 +114,7 @@ def test_flow_follows_a_moving_structure_and_copying_does_not(tube, annotate, ov
     assert overlap_of(blended > 0, truth[undrawn] > 0) < 0.75
 
 
-def test_flow_does_not_mind_intensities_that_drift(tube, annotate, overlap_of):
+def test_flow_does_not_mind_intensities_that_drift(tube: Phantom, annotate: Annotate, overlap_of: Overlap) -> None:
     image, truth = tube
     drifting = (
         image * np.linspace(0.5, 2.0, 13, dtype=np.float32)[:, None, None] + np.arange(13, dtype=np.float32)[:, None, None] * 40
@@ -118,7 +124,7 @@ def test_flow_does_not_mind_intensities_that_drift(tube, annotate, overlap_of):
 
 
 @EVERY
-def test_one_drawn_slice_is_enough(name, ball, annotate):
+def test_one_drawn_slice_is_enough(name: str, ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [12]))
     assert proxy.labels_DHW[11].any()
@@ -127,7 +133,7 @@ def test_one_drawn_slice_is_enough(name, ball, annotate):
 
 
 @EVERY
-def test_labels_may_be_known_on_different_planes(name, ball):
+def test_labels_may_be_known_on_different_planes(name: str, ball: Phantom) -> None:
     image, truth = ball
     labels, known = np.zeros_like(truth), np.zeros((2, *truth.shape), bool)
     for number, drawn in ((1, (8, 12, 16)), (2, (10, 14))):
@@ -145,7 +151,7 @@ def test_labels_may_be_known_on_different_planes(name, ball):
 
 
 @EVERY
-def test_planes_of_several_axes_are_merged(name, ball, annotate, overlap_of):
+def test_planes_of_several_axes_are_merged(name: str, ball: Phantom, annotate: Annotate, overlap_of: Overlap) -> None:
     image, truth = ball
     one = annotate(truth, [12])
     other = annotate(truth, [30, 44], axis=2)
@@ -158,14 +164,14 @@ def test_planes_of_several_axes_are_merged(name, ball, annotate, overlap_of):
     assert overlap_of(proxy.labels_DHW > 0, truth > 0) > 0.6
 
 
-def test_an_erased_slice_stays_empty(ball, annotate):
+def test_an_erased_slice_stays_empty(ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     proxy = ChainedFlow().propagate(image, SPACING, annotate(truth, [8, 16], [12]))
     assert not proxy.labels_DHW[12].any()
     assert proxy.labels_DHW[9].any()
 
 
-def test_nothing_drawn_gives_background_without_confidence(ball):
+def test_nothing_drawn_gives_background_without_confidence(ball: Phantom) -> None:
     image, truth = ball
     known = np.zeros((2, *truth.shape), bool)
     known[:, 4] = True
@@ -177,7 +183,7 @@ def test_nothing_drawn_gives_background_without_confidence(ball):
 
 
 @pytest.mark.parametrize("shape", [(6, 9, 11), (4, 16, 40), (3, 33, 8)])
-def test_tiny_images(shape, annotate):
+def test_tiny_images(shape: tuple[int, int, int], annotate: Annotate) -> None:
     rng = np.random.default_rng(1)
     truth = np.zeros(shape, np.uint8)
     truth[:, 2:6, 3:7] = 1
@@ -186,7 +192,7 @@ def test_tiny_images(shape, annotate):
     assert (labels == truth).mean() > 0.9
 
 
-def test_a_constant_or_broken_image_is_no_obstacle(ball, annotate, overlap_of):
+def test_a_constant_or_broken_image_is_no_obstacle(ball: Phantom, annotate: Annotate, overlap_of: Overlap) -> None:
     _, truth = ball
     broken = np.full(truth.shape, 7, np.float32)
     broken[0, 0, 0] = np.nan
@@ -195,18 +201,18 @@ def test_a_constant_or_broken_image_is_no_obstacle(ball, annotate, overlap_of):
     assert overlap_of(labels > 0, truth > 0) > 0.9
 
 
-def test_shapes_that_differ_are_refused(ball, annotate):
+def test_shapes_that_differ_are_refused(ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     with pytest.raises(ValueError, match="differ in shape"):
         ChainedFlow().propagate(image[1:], SPACING, annotate(truth, [8]))
 
 
-def test_an_unknown_name_is_refused_with_the_known_ones():
+def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="chained-flow"):
         make_propagator("magic")
 
 
-def test_the_same_input_gives_the_same_proxy(ball, annotate):
+def test_the_same_input_gives_the_same_proxy(ball: Phantom, annotate: Annotate) -> None:
     image, truth = ball
     one, other = (ChainedFlow().propagate(image, SPACING, annotate(truth, [8, 15], [4])) for _ in range(2))
     np.testing.assert_array_equal(one.soft_CDHW, other.soft_CDHW)

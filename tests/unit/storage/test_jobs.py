@@ -148,3 +148,13 @@ def test_the_store_is_the_same_after_it_was_closed(store: LocalStore, tmp_path: 
     (waiting,) = again.records.waiting_for("1.9")
     assert waiting.round_id == round_id
     assert again.records.apply(round_id, RoundEvent.SOURCE_ARRIVED, reason="").state == "queued"
+
+
+def test_whoever_takes_the_folder_takes_up_what_a_killed_process_was_doing(store: LocalStore) -> None:
+    add_round(store, "a")
+    lost = claim(store)
+    store.take()
+    assert claim(store).round_id == lost.round_id
+    with pytest.raises(LeaseLost):
+        store.jobs.finish(lost)
+    store.close()

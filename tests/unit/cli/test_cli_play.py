@@ -1,0 +1,119 @@
+"""``apprentice simulate``, ``demo`` and ``lint``."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+
+from dicom_io.errors import DicomIoError
+from learner.demo import play
+from learner.demo.report import DemoOptions
+from learner.errors import ConfigurationError
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Path:
+    """Three cases of a bright ball."""
+    for name in ("images", "labels"):
+        (tmp_path / name).mkdir()
+    grid = np.stack(np.meshgrid(*[np.arange(16.0)] * 3, indexing="ij"))
+    for number in range(3):
+        ball = np.sqrt(((grid - 7.5 - number / 4) ** 2).sum(axis=0)) < 5
+        noise = np.random.default_rng(number).normal(size=ball.shape)
+        for folder, voxels in (("images", ball * 100 + noise * 5), ("labels", ball)):
+            image = nib.Nifti1Image(voxels.astype(np.int16), np.eye(4))
+            nib.save(image, tmp_path / folder / f"case{number}.nii.gz")
+    return tmp_path
+
+
+def arguments(folders: Path, **changes: object) -> list[object]:
+    options = {"images": folders / "images", "labels": folders / "labels", "stream": 2, "test": 1, "slices": 4}
+    options |= {"axis": 2, "seed": 3, "out": folders / "out" / "figures.json", "steps": 1, "threads": 1} | changes
+    return ["simulate", *(part for name, value in options.items() for part in (f"--{name}", value))]
+
+
+def test_a_simulation_writes_its_stable_form(run: Run, folders: Path) -> None:
+    code, out, _ = run(*arguments(folders))
+    assert code == 0
+    report = json.loads((folders / "out" / "figures.json").read_text(encoding="utf-8"))
+    assert set(report) == {"cases", "network_test", "settings"}
+    assert [case["case"] for case in report["cases"]] == ["case0", "case1"]
+    for case in report["cases"]:
+        assert case["drawn_slices"] == 4
+        assert case["object_slices"] == 10
+        assert case["answer_dice"]["1"] > 0.8
+    assert report["cases"][0]["network_dice_before"] is None
+    assert set(report["network_test"]["dice"]) == {"1"}
+    assert (report["settings"]["seed"], report["settings"]["axis"]) == (3, 2)
+    with (folders / "out" / "figures.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["answer_dice_1"] for row in rows] == [str(case["answer_dice"]["1"]) for case in report["cases"]]
+    assert "figures.json" in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"stream": 3}, "holds 3 cases"),
+        ({"propagator": "magic"}, "no propagator is called 'magic'"),
+        ({"out": "/proc/x.json"}, "--out"),
+    ],
+)
+def test_what_cannot_be_simulated_is_said_first(run: Run, folders: Path, changes: dict[str, object], named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        run(*arguments(folders, **changes))
+
+
+@pytest.mark.parametrize("changes", [{"images": "/nowhere"}, {"stream": 0}, {"axis": 3}, {"slices": "many"}])
+def test_wrong_options_are_code_2(run: Run, folders: Path, changes: dict[str, object]) -> None:
+    assert run(*arguments(folders, **changes))[0] == 2
+
+
+def test_the_demo_is_played_as_asked(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played: list[DemoOptions] = []
+    monkeypatch.setattr(play, "run_demo", played.append)
+    code, _, _ = run(
+        "demo", "--once", "--json", tmp_path / "f.json", "--data", tmp_path, "--work", tmp_path / "w", "--rounds", 2
+    )
+    assert code == 0
+    assert played == [DemoOptions(once=True, json=tmp_path / "f.json", data=tmp_path, folder=tmp_path / "w", rounds=2)]
+    run("demo")
+    assert played[1] == DemoOptions()
+
+
+def test_lint_names_rules_and_ends_with_1(run: Run, tmp_path: Path) -> None:
+    dataset = pydicom.Dataset()
+    dataset.SOPClassUID, dataset.SOPInstanceUID = pydicom.uid.SegmentationStorage, "2.25.1"
+    dataset.SeriesInstanceUID, dataset.StudyInstanceUID = "2.25.2", "2.25.3"
+    dataset.file_meta = pydicom.dataset.FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, "2.25.1"
+    buffer = BytesIO()
+    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
+    file = tmp_path / "result.dcm"
+    file.write_bytes(buffer.getvalue())
+    code, out, _ = run("lint", file, "--json")
+    assert code == 1
+    assert {"rule", "severity", "what", "remedy"} == set(json.loads(out)[0])
+    assert "error" in run("lint", file)[1]
+
+
+def test_lint_refuses_what_is_no_dicom_and_a_source_without_any(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "result.dcm"
+    file.write_bytes(b"no DICOM")
+    with pytest.raises(DicomIoError):
+        run("lint", file)
+    (tmp_path / "source").mkdir()
+    code, _, err = run("lint", file, "--source", tmp_path / "source")
+    assert code == 1
+    assert "holds no DICOM file" in err

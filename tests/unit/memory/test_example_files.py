@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from learner.domain.example import Example
+from learner.errors import CorruptFile, StoreError
+from learner.memory.files import ExampleFiles
+
+MakeExample = Callable[..., Example]
+
+
+def test_what_is_read_is_what_was_written(make_example: MakeExample, tmp_path: Path) -> None:
+    example = make_example()
+    files = ExampleFiles(tmp_path)
+    name, size = files.write(example)
+    assert (tmp_path / name).stat().st_size == size
+    read = files.read(name)
+    step = float(np.ptp(example.image_DHW)) / 65535
+    np.testing.assert_allclose(read.image_DHW, example.image_DHW, atol=step)
+    np.testing.assert_allclose(read.proxy.soft_CDHW, example.proxy.soft_CDHW, atol=2.5 / 255)
+    np.testing.assert_allclose(read.proxy.soft_CDHW.sum(axis=0), 1, atol=1e-5)
+    np.testing.assert_allclose(read.proxy.confidence_DHW, 0.5, atol=1 / 255)
+    np.testing.assert_array_equal(read.annotation.labels_DHW, example.annotation.labels_DHW)
+    np.testing.assert_array_equal(read.annotation.known_LDHW, example.annotation.known_LDHW)
+    assert read.annotation.planes == example.annotation.planes
+    assert (read.key, read.task_id, read.round_number, read.spacing_DHW) == ("case", "task", 3, (4.0, 0.5, 0.6))
+
+
+def test_the_same_example_is_one_file(make_example: MakeExample, tmp_path: Path) -> None:
+    files = ExampleFiles(tmp_path / "new" / "folder")
+    names = {files.write(make_example())[0] for _ in range(2)} | {ExampleFiles(tmp_path / "other").write(make_example())[0]}
+    assert len(names) == 1
+    assert files.write(make_example(seed=1))[0] not in names
+    assert len(list((tmp_path / "new" / "folder").iterdir())) == 2
+
+
+def test_reading_and_writing_again_settles(make_example: MakeExample, tmp_path: Path) -> None:
+    files = ExampleFiles(tmp_path)
+    once = files.read(files.write(make_example())[0])
+    twice = files.read(files.write(once)[0])
+    np.testing.assert_array_equal(twice.image_DHW, once.image_DHW)
+
+
+def test_neither_reader_nor_source_is_in_the_file(make_example: MakeExample, tmp_path: Path) -> None:
+    name, _ = ExampleFiles(tmp_path).write(make_example())
+    content = (tmp_path / name).read_bytes()
+    assert b"Secret" not in content
+    assert b"1.2.3.4" not in content
+
+
+def test_a_changed_file_is_refused(make_example: MakeExample, tmp_path: Path) -> None:
+    files = ExampleFiles(tmp_path)
+    name, size = files.write(make_example())
+    content = bytearray((tmp_path / name).read_bytes())
+    content[size // 2] ^= 1
+    (tmp_path / name).write_bytes(bytes(content))
+    with pytest.raises(CorruptFile, match="content"):
+        files.read(name)
+    (tmp_path / name).unlink()
+    with pytest.raises(StoreError, match="cannot be read"):
+        files.read(name)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(make_example: MakeExample, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot be written"):
+        ExampleFiles(tmp_path / "file" / "replay").write(make_example())
+
+
+def test_a_flat_image_survives(make_example: MakeExample, tmp_path: Path) -> None:
+    example = make_example()
+    flat = Example(
+        "flat", "task", 1, np.full_like(example.image_DHW, 7.0), example.spacing_DHW, example.annotation, example.proxy
+    )
+    files = ExampleFiles(tmp_path)
+    np.testing.assert_allclose(files.read(files.write(flat)[0]).image_DHW, 7.0)

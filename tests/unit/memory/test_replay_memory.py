@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from learner.domain.example import Example
+from learner.errors import StoreError
+from learner.memory.replay import ReplayMemory
+
+MakeExample = Callable[..., Example]
+PLENTY = 2**24
+
+
+def _remember(memory: ReplayMemory, example: Example) -> bool:
+    return memory.admit(memory.store(example))
+
+
+def test_a_later_round_replaces_the_earlier(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    _remember(memory, make_example("a", seed=0))
+    memory.note_loss("a", 0.5)
+    _remember(memory, make_example("b", seed=1))
+    _remember(memory, make_example("a", seed=2))
+    assert [(entry.key, entry.loss) for entry in memory.entries] == [("a", 0.5), ("b", -1.0)]
+    assert memory.collect_garbage() == 1
+    assert {path.name for path in tmp_path.iterdir()} == {entry.file for entry in memory.entries}
+
+
+def test_storing_alone_remembers_nothing(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    entry = memory.store(make_example())
+    assert len(memory) == 0
+    assert memory.load(entry) is not None
+
+
+def test_the_largest_group_gives_way(make_example: MakeExample, tmp_path: Path) -> None:
+    size = ReplayMemory(tmp_path, PLENTY).store(make_example("probe_0")).size
+    memory = ReplayMemory(tmp_path, 4 * size + size // 2)
+    assert _remember(memory, make_example("rare_0", task="rare"))
+    for number in range(9):
+        _remember(memory, make_example(f"case_{number}", seed=number))
+    assert Counter(entry.group for entry in memory.entries) == {"rare": 1, "task": 3}
+    assert memory.used_bytes <= 4 * size + size // 2
+
+
+def test_an_example_larger_than_the_memory_is_not_kept(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, 100)
+    assert not _remember(memory, make_example())
+    assert len(memory) == 0
+
+
+def test_drawing_is_balanced_over_tasks(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    for number in range(9):
+        _remember(memory, make_example(f"many{number}", seed=number))
+    _remember(memory, make_example("rare", task="rare"))
+    drawn = Counter(entry.group for entry in memory.draw(2000, np.random.default_rng(0)))
+    assert drawn["rare"] == pytest.approx(1000, abs=120)
+
+
+def test_pure_and_difficult_cases_are_drawn_more_often(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    for key, confidence, loss in [("pure", 0.8, 1.0), ("impure", 0.2, 1.0), ("hard", 0.8, 2.0)]:
+        _remember(memory, make_example(key, confidence=confidence))
+        memory.note_loss(key, loss)
+    drawn = Counter(entry.key for entry in memory.draw(3000, np.random.default_rng(0)))
+    assert drawn["pure"] / drawn["impure"] == pytest.approx(4, rel=0.25)
+    assert drawn["hard"] / drawn["pure"] == pytest.approx(2, rel=0.25)
+
+
+def test_the_present_case_is_not_drawn(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    _remember(memory, make_example("a"))
+    assert memory.draw(3, np.random.default_rng(0), exclude="a") == ()
+    _remember(memory, make_example("b"))
+    assert {entry.key for entry in memory.draw(20, np.random.default_rng(0), exclude="a")} == {"b"}
+
+
+def test_the_index_is_plain_data_and_brings_the_memory_back(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    for key in "ab":
+        _remember(memory, make_example(key, seed=ord(key)))
+    memory.note_loss("a", 0.25)
+    again = ReplayMemory(tmp_path, PLENTY)
+    again.restore_index(json.loads(json.dumps(memory.index())))
+    assert again.entries == memory.entries
+    draws = [[entry.key for entry in each.draw(20, np.random.default_rng(3))] for each in (memory, again)]
+    assert draws[0] == draws[1]
+
+
+def test_an_index_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="index"):
+        ReplayMemory(tmp_path, PLENTY).restore_index([{"key": "a"}])
+
+
+def test_a_damaged_file_is_dropped_with_a_warning(
+    make_example: MakeExample, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    for key in "ab":
+        _remember(memory, make_example(key, seed=ord(key)))
+    victim = memory.entries[0]
+    (tmp_path / victim.file).write_bytes(b"damaged")
+    assert memory.load(victim) is None
+    assert [entry.key for entry in memory.entries] == ["b"]
+    assert memory.load(memory.entries[0]) is not None
+
+
+def test_garbage_spares_what_other_checkpoints_name(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    _remember(memory, make_example("a", seed=1))
+    earlier = memory.index()
+    _remember(memory, make_example("a", seed=2))
+    (tmp_path / "left.part").write_bytes(b"half")
+    assert memory.collect_garbage(keep=[earlier]) == 1
+    assert len(list(tmp_path.iterdir())) == 2
+    assert memory.collect_garbage() == 1
+
+
+def test_forgetting_removes_cases_for_good(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    for key in "abc":
+        _remember(memory, make_example(key, seed=ord(key)))
+    assert memory.forget(["a", "c", "never"]) == 2
+    memory.collect_garbage()
+    assert len(list(tmp_path.iterdir())) == len(memory) == 1
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_losses_that_are_not_finite_are_ignored(make_example: MakeExample, tmp_path: Path, loss: float) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    _remember(memory, make_example("a"))
+    memory.note_loss("a", 1.0)
+    memory.note_loss("a", loss)
+    memory.note_loss("unknown", 1.0)
+    assert [entry.loss for entry in memory.entries] == [1.0]
