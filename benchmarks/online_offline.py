@@ -128,7 +128,8 @@ def run(options: argparse.Namespace, settings: TrainingSettings, say: Callable[[
                 scores = test_scores(trainer.network(), tests, count)
                 curve.append({"cases": number, "dice": scores, "learning_cpu_seconds": learning})
                 late = [[round(float(x), 3) for x in np.mean(rows[-10:], axis=0)] for rows in (proxies, helped) if rows]
-                say(f"{number:4d} cases  {trainer.steps:5d} steps  {learning:6.1f} s CPU  test {np.round(scores, 3)}  late {late}")
+                begun = f"{number:4d} cases  {trainer.steps:5d} steps  {learning:6.1f} s CPU"
+                say(f"{begun}  test {np.round(scores, 3)}  late {late}")
     return {
         "curve": curve,
         "proxy_dice": np.mean(proxies[-20:], axis=0).tolist() if proxies else None,

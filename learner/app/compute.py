@@ -1,4 +1,4 @@
-"""From a trigger to its answer: everything that can be computed again without harm. Writes nothing."""
+"""From a trigger to its answer: everything that can be computed again without harm. Writes nothing but which object a trigger is."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Compute:
 
     Args:
         source: the archive.
-        store: what is known of each case; read only.
+        store: what is known of each case.
         images: image series.
         tasks: which task a series belongs to.
         propagator: the front end.
@@ -136,6 +136,7 @@ class Compute:
         """An annotation object."""
         file = self._source.fetch(round_.trigger_uid)
         header = inspect(file)
+        self._store.records.note_facts(round_.round_id, annotation_uid=header.sop_instance_uid)
         if self._store.records.is_own_object(header.sop_instance_uid):
             raise NothingNew("this object is a result of this node")
         series = self._image_series(header)
@@ -157,7 +158,6 @@ class Compute:
         if found.unknown_labels:
             remarks.append(f"segments that no label of task {task.task_id} matches were left out: {len(found.unknown_labels)}")
         facts: dict[str, object] = {
-            "annotation_uid": header.sop_instance_uid,
             "edited": found.edited,
             "new_slices": len(found.annotation.planes),
             "remarks": remarks,

@@ -19,7 +19,7 @@ from learner.settings import LearningSettings
 
 if TYPE_CHECKING:
     from learner.evaluation.report import SimulationReport
-    from learner.evaluation.simulate import MakeTrainer
+    from learner.evaluation.simulate import MakeTrainer, SimulationSettings
     from learner.evaluation.simulate import Progress as Step
 
 _LAST = 20
@@ -43,9 +43,7 @@ def simulate(
     guidance: Annotated[bool, typer.Option(help="Whether the reader draws where guidance points, or evenly spread.")] = True,
 ) -> None:
     """Play a stream of labelled cases with a simulated reader, and measure answers and network; needs no PACS."""
-    from learner.evaluation.simulate import SimulationSettings  # noqa: PLC0415 - torch takes a second to import
-    from learner.evaluation.simulate import simulate as play  # noqa: PLC0415
-    from learner.wiring import build_propagator  # noqa: PLC0415
+    from learner.evaluation.simulate import SimulationSettings  # noqa: PLC0415 - loads numerics
 
     _check_writable(out)
     settings = SimulationSettings(
@@ -62,12 +60,23 @@ def simulate(
         follow_guidance=guidance,
     )
     learning = LearningSettings(steps=max(steps, 1), threads=threads, replay_mb=replay_mb)
-    front_end = build_propagator(propagator)
-    with tempfile.TemporaryDirectory(prefix="apprentice-replay-") as replay, _progress(stream + test) as bar:
-        report = play(settings, _trainers(learning, propagator, Path(replay)), front_end, bar)
+    report = _play(settings, learning, propagator)
     written = report.write(out)
     _summarise(report)
     typer.echo(f"written: {', '.join(str(path) for path in written)}")
+
+
+def _play(settings: SimulationSettings, learning: LearningSettings, propagator: str) -> SimulationReport:
+    """Plays with a replay memory that is gone in the end."""
+    from learner.evaluation.simulate import simulate as play  # noqa: PLC0415 - torch takes a second to import
+    from learner.wiring import build_propagator  # noqa: PLC0415
+
+    front_end = build_propagator(propagator)
+    with (
+        tempfile.TemporaryDirectory(prefix="apprentice-replay-") as replay,
+        _progress(settings.stream + settings.test) as bar,
+    ):
+        return play(settings, _trainers(learning, propagator, Path(replay)), front_end, bar)
 
 
 def _check_writable(out: Path) -> None:

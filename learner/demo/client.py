@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -65,22 +66,21 @@ class NodeClient:
         tasks = self._json("/api/tasks")
         return next((t["serving"]["name"] for t in tasks if t["task_id"] == task_id and t["serving"] is not None), "")
 
-    def open_jobs(self) -> int:
-        """Jobs that are not done, parked ones left out."""
-        return sum(int(count["count"]) for count in self._json("/api/status")["jobs"] if count["state"] in _OPEN_JOBS)
-
     def undrawn_round(self, series_uid: str) -> RoundStatus | None:
         """Round 0 of an image series, or None before it is known."""
-        rounds = [one for one in self._json(f"/api/series/{quote(series_uid)}/rounds") if one["number"] == 0]
-        return self._detail(f"/api/rounds/{rounds[0]['round_id']}") if rounds else None
+        return self._newest(series_uid, lambda told: told["number"] == 0)
+
+    def round_of(self, annotation_series_uid: str) -> RoundStatus | None:
+        """The round of an annotation object that is alone in its series, or None before it is known."""
+        return self._newest(annotation_series_uid, lambda _told: True)
 
     def round_by_id(self, round_id: int) -> RoundStatus | None:
         """The round of that number."""
         return self._detail(f"/api/rounds/{round_id}")
 
-    def round_of(self, annotation_uid: str) -> RoundStatus | None:
-        """The round of an annotation object, or None before it is known."""
-        return self._detail(f"/api/triggers/{quote(annotation_uid)}")
+    def _newest(self, series_uid: str, wanted: Callable[[Any], bool]) -> RoundStatus | None:
+        rounds = [told for told in self._json(f"/api/series/{quote(series_uid)}/rounds") if wanted(told)]
+        return self._detail(f"/api/rounds/{rounds[0]['round_id']}") if rounds else None
 
     def _detail(self, path: str) -> RoundStatus | None:
         found = self._json(path, missing=None)

@@ -30,7 +30,7 @@ from learner.demo.errors import DemoError
 from learner.demo.modality import send_series
 from learner.demo.node import USER, DemoNode
 from learner.demo.own_data import own_data
-from learner.demo.reader import Choice, Manner, Reader, first_slices, next_slices
+from learner.demo.reader import Choice, Manner, Reader, first_slices, next_slices, occupied
 from learner.demo.report import DemoOptions, DemoReport, RoundRow, write_json, write_plot
 from learner.demo.table import Screen
 from learner.domain.case import RoundState
@@ -144,10 +144,13 @@ class _CasePlay:
     def _choose(self, number: int, status: RoundStatus | None, source: ImageSeries) -> Choice:
         if number == 1 or status is None:
             return first_slices(self.case.truth_DHW, self.options.slices)
+        truth_DHW = self.case.truth_DHW
         places = {uid: index for index, uid in enumerate(source.volume.series.sop_instance_uids)}
         suggested = [places[uid] for uid in status.guidance if uid in places]
-        erase = self._manner(number) is Manner.EDIT
-        return next_slices(self.case.truth_DHW, suggested, tuple(self.planes), self.options.slices, erase=erase)
+        worth = occupied(truth_DHW)
+        if self._manner(number) is Manner.EDIT:
+            worth = occupied(self._prediction(status, source)[0] != truth_DHW)
+        return next_slices(worth, suggested, tuple(self.planes), self.options.slices)
 
     def _manner(self, number: int) -> Manner:
         """In one case the prediction is edited, in another contours are stored; everywhere else a SEG."""
@@ -163,7 +166,7 @@ class _CasePlay:
         began = time.monotonic()
         with self.screen.busy(f"{self.case.name}, round {number}: storing {len(choice.drawn)} slices"):
             self.node.archive.store(file)
-        uid = inspect(file).sop_instance_uid
+        uid = inspect(file).series_instance_uid
         answered = self._await(
             lambda: self._over(self.node.client.round_of(uid)), f"the answer to round {number}", self.options.patience_s
         )
@@ -210,7 +213,7 @@ class _CasePlay:
             round=number,
             manner=str(manner),
             drawn=drawn,
-            empty=choice.empty,
+            left=choice.left,
             drawn_slices=len(drawn),
             series_slices=slices,
             object_slices=occupied,

@@ -6,7 +6,7 @@ as a whole (OHIF: type MANUAL, generic codes, no link to the prediction, only th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -45,11 +45,11 @@ class Choice:
 
     Attributes:
         drawn: slices to draw, ascending.
-        empty: suggested slices that were opened and left, as nothing of the structure is on them.
+        left: suggested slices that were opened and left as they are: nothing is to be drawn, or mended, on them.
     """
 
     drawn: tuple[int, ...]
-    empty: tuple[int, ...] = ()
+    left: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,42 +157,39 @@ def first_slices(truth_DHW: LabelArray, count: int) -> Choice:
     Raises:
         ValueError: if there is no structure.
     """
-    there = _occupied(truth_DHW)
+    there = occupied(truth_DHW)
     if not there:
         raise ValueError("the truth is empty")
     places = (np.arange(count) + 0.5) / count * (len(there) - 1)
     return Choice(tuple(sorted({there[int(place)] for place in np.rint(places)})))
 
 
-def next_slices(
-    truth_DHW: LabelArray, suggested: Sequence[int], drawn: Sequence[int], count: int, *, erase: bool = False
-) -> Choice:
+def next_slices(worth: Collection[int], suggested: Sequence[int], drawn: Collection[int], count: int) -> Choice:
     """The slices that a reader draws when guided.
 
     Args:
-        truth_DHW: uint8 labels.
+        worth: slices on which the reader has something to draw, or to mend.
         suggested: slices that the guidance names, best first.
         drawn: slices drawn already.
         count: how many to draw.
-        erase: whether slices without the structure count too, because the reader erases a prediction on them.
 
     Returns:
-        The first ``count`` suggestions with something to draw on; where there are too few, the middles of the largest gaps.
+        The first ``count`` suggestions that are worth it; where there are too few, the middles of the largest gaps.
     """
-    there = set(_occupied(truth_DHW))
     chosen: list[int] = []
-    empty: list[int] = []
+    left_alone: list[int] = []
     for index in dict.fromkeys(suggested):
         if len(chosen) == count:
             break
         if index not in drawn:
-            (chosen if erase or index in there else empty).append(index)
-    while len(chosen) < count and (left := sorted(there - {*drawn, *chosen})):
-        known = np.array(sorted({*drawn, *chosen}) or [min(there)])
+            (chosen if index in worth else left_alone).append(index)
+    while len(chosen) < count and (left := sorted({*worth} - {*drawn, *chosen})):
+        known = np.array(sorted({*drawn, *chosen}) or left[:1])
         distances = [int(np.abs(known - index).min()) for index in left]
         chosen.append(left[int(np.argmax(distances))])
-    return Choice(tuple(sorted(chosen)), tuple(empty))
+    return Choice(tuple(sorted(chosen)), tuple(left_alone))
 
 
-def _occupied(truth_DHW: LabelArray) -> list[int]:
+def occupied(truth_DHW: npt.NDArray[np.generic]) -> list[int]:
+    """Slices on which a structure is, ascending."""
     return [int(index) for index in np.flatnonzero(truth_DHW.any(axis=(1, 2)))]

@@ -47,7 +47,7 @@ class DemoOptions:
     steps: int = 25
     threads: int = 2
     jitter_mm: float = 0.0
-    drawing_s: float = 20.0
+    drawing_s: float = 60.0
     patience_s: float = 300.0
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class RoundRow:
         round: 1, 2, ...
         manner: how the reader stored what was drawn.
         drawn: slices drawn so far, ascending.
-        empty: slices suggested for this round on which the reader found nothing to draw.
+        left: slices suggested for this round on which the reader found nothing to draw or to mend.
         drawn_slices: number of slices drawn so far.
         series_slices: slices of the series.
         object_slices: slices on which the structure is.
@@ -85,7 +85,7 @@ class RoundRow:
     round: int
     manner: str
     drawn: tuple[int, ...]
-    empty: tuple[int, ...]
+    left: tuple[int, ...]
     drawn_slices: int
     series_slices: int
     object_slices: int
@@ -157,7 +157,7 @@ def write_plot(report: DemoReport, path: Path) -> None:
     axes.set_xticks(range(len(report.rows)), [f"{row.drawn_slices}\n{row.drawn_share:.0%}" for row in report.rows], fontsize=7)
     axes.set(xlabel="slices drawn so far, and as a share of the series", ylabel="Dice")
     axes.set_ylim(top=1.0)
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=120)

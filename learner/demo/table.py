@@ -14,6 +14,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from learner.demo.report import RoundRow
 
@@ -21,11 +22,9 @@ _COLUMNS = (
     ("case", "left"),
     ("round", "right"),
     ("stored as", "left"),
-    ("drawn", "right"),
-    ("of series", "right"),
-    ("of structure", "right"),
+    ("drawn\n(series, structure)", "right"),
     ("answer", "right"),
-    ("network before", "right"),
+    ("network\nbefore", "right"),
     ("propagation", "right"),
     ("seconds", "right"),
 )
@@ -52,7 +51,9 @@ class Screen:
         if self._console.is_terminal:
             self._live.start()
         else:
-            self._console.print(f"{self._title}: " + " | ".join(name for name, _ in _COLUMNS), soft_wrap=True)
+            self._console.print(
+                f"{self._title}: " + " | ".join(name.replace("\n", " ") for name, _ in _COLUMNS), soft_wrap=True
+            )
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -61,8 +62,11 @@ class Screen:
 
     def add(self, row: RoundRow) -> None:
         """One more round is over."""
+        first = not any(one.case == row.case for one in self._rows)
         self._rows.append(row)
         if not self._console.is_terminal:
+            if first:
+                self._console.print(f"{row.case}: {row.subject}; {row.remark}", soft_wrap=True, highlight=False, markup=False)
             self._console.print(" | ".join(cells(row)), soft_wrap=True, highlight=False)
 
     @contextmanager
@@ -93,12 +97,14 @@ class Screen:
     def _table(self) -> Table:
         table = Table(title=self._title, title_justify="left", caption="Dice; network and propagation for comparison")
         for name, justify in _COLUMNS:
-            table.add_column(name, justify="right" if justify == "right" else "left")
+            table.add_column(name, justify="right" if justify == "right" else "left", min_width=26 if name == "case" else None)
         before = ""
         for row in self._rows:
-            if before not in ("", row.case):
+            first = row.case != before
+            if first and before:
                 table.add_section()
-            table.add_row(*cells(row))
+            who = Text.assemble(row.case, "\n", (f"{row.subject}; {row.remark}", "dim")) if first else Text("")
+            table.add_row(who, *cells(row)[1:])
             before = row.case
         return table
 
@@ -110,9 +116,7 @@ def cells(row: RoundRow) -> tuple[str, ...]:
         row.case,
         str(row.round),
         row.manner,
-        str(row.drawn_slices),
-        f"{row.drawn_share:.0%}",
-        f"{row.drawn_object_share:.0%}",
+        f"{row.drawn_slices} ({row.drawn_share:.0%}, {row.drawn_object_share:.0%})",
         f"{row.answer_dice:.3f}",
         before,
         f"{row.propagation_dice:.3f}",

@@ -51,18 +51,22 @@ def imprint(soft_CDHW: FloatArray, annotation: SparseAnnotation) -> FloatArray:
         value and the rest is scaled to keep the sum at 1.
     """
     result = np.array(soft_CDHW, dtype=np.float32)
-    known_LDHW, labels_DHW = annotation.known_LDHW, annotation.labels_DHW
-    for number, known_DHW in enumerate(known_LDHW, start=1):
-        absent = known_DHW & (labels_DHW != number)
-        result[number][absent] = 0.0
-    present = labels_DHW > 0
-    result[:, present] = 0.0
-    for number in range(1, annotation.label_count + 1):
-        result[number][labels_DHW == number] = 1.0
-    background = annotation.known_DHW & ~present
-    result[0][background] = 1.0
-    total = result.sum(axis=0)
+    for index in np.flatnonzero(annotation.known_LDHW.any(axis=(0, 2, 3))):
+        result[:, index] = _imprint_slice(result[:, index], annotation.labels_DHW[index], annotation.known_LDHW[:, index])
+    return result
+
+
+def _imprint_slice(soft_CHW: FloatArray, labels_HW: npt.NDArray[np.uint8], known_LHW: npt.NDArray[np.bool_]) -> FloatArray:
+    """One slice of :func:`imprint`, changed in place and scaled."""
+    for number, known_HW in enumerate(known_LHW, start=1):
+        soft_CHW[number][known_HW & (labels_HW != number)] = 0.0
+    present = labels_HW > 0
+    soft_CHW[:, present] = 0.0
+    for number in range(1, len(known_LHW) + 1):
+        soft_CHW[number][labels_HW == number] = 1.0
+    soft_CHW[0][known_LHW.all(axis=0) & ~present] = 1.0
+    total = soft_CHW.sum(axis=0)
     empty = total <= 1e-6
-    result[0][empty] = 1.0
+    soft_CHW[0][empty] = 1.0
     total[empty] = 1.0
-    return np.asarray(result / total, dtype=np.float32)
+    return np.asarray(soft_CHW / total, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The network of a plan: a small U-Net with instance normalisation (MONAI's DynUNet), and how it is run."""
+"""The network of a plan: a small U-Net with instance normalisation (MONAI's DynUNet) that corrects the proxy it is shown."""
 
 from __future__ import annotations
 
@@ -11,6 +11,33 @@ from torch import Tensor, nn
 
 from learner.model.plan import Plan
 from learner.model.settings import Precision
+
+_LEAST_PROBABILITY = 0.02
+
+
+class ProxyCorrector(nn.Module):
+    """A U-Net whose logits are added to those of the proxy that it is shown.
+
+    Before it has learned anything it repeats the proxy; what it learns are corrections. A hidden proxy (zeros) gives every
+    label the same logit, which leaves the U-Net's own prediction as it is.
+
+    Args:
+        body: from image and condition channels to logits.
+        image_channels: how many channels come before the condition.
+        classes: background and labels.
+    """
+
+    def __init__(self, body: nn.Module, image_channels: int, classes: int) -> None:
+        super().__init__()
+        self.body = body
+        self.trust = nn.Parameter(torch.ones(()))
+        self._soft = slice(image_channels, image_channels + classes)
+
+    def forward(self, channels: Tensor) -> Tensor:
+        """``(N, image + condition channels, ...)`` to ``(N, classes, ...)`` logits."""
+        proxy = torch.log(channels[:, self._soft].float().clamp_min(_LEAST_PROBABILITY))
+        logits: Tensor = self.body(channels).float() + self.trust * proxy
+        return logits
 
 
 def build_network(plan: Plan, seed: int) -> nn.Module:
@@ -31,7 +58,7 @@ def build_network(plan: Plan, seed: int) -> nn.Module:
             filters=list(plan.filters),
             norm_name=("INSTANCE", {"affine": True}),
         )
-    return cast("nn.Module", network)
+    return ProxyCorrector(cast("nn.Module", network), plan.image_channels, plan.label_count + 1)
 
 
 def bf16_in_hardware() -> bool:

@@ -21,10 +21,10 @@ _THICK_RATIO = 2.5
 _FINEST_2D_MM = 1.0
 _FINEST_3D_MM = 0.8
 _LARGEST_SLICE = 256
-_LARGEST_VOLUME = 3_000_000
+_LARGEST_VOLUME = 2_000_000
 _PATCH_VOXELS = 98_000
 _BATCH_VOXELS = 184_000
-_LARGEST_PATCH_2D = 192
+_LARGEST_PATCH_2D = 50_176
 _FILTERS = (16, 32, 64, 96, 128)
 
 
@@ -123,8 +123,10 @@ def _plan_2d(shape_DHW: Triple, spacing_DHW: Spacing, label_count: int) -> Plan:
     finest = max(_FINEST_2D_MM, largest_mm / _LARGEST_SLICE)
     target = (spacing_DHW[0], max(spacing_DHW[1], finest), max(spacing_DHW[2], finest))
     sizes = [round(n * s / t) for n, s, t in zip(shape_DHW[1:], spacing_DHW[1:], target[1:], strict=True)]
-    pools = [_pools(size, len(_FILTERS) - 1) for size in sizes]
-    patch = [min(_round_up(size, 2**pool), _LARGEST_PATCH_2D) for size, pool in zip(sizes, pools, strict=True)]
+    pools, patch = _pools_and_patch(sizes, len(_FILTERS) - 1)
+    while math.prod(patch) > _LARGEST_PATCH_2D:
+        longest = patch.index(max(patch))
+        patch[longest] -= 2 ** pools[longest]
     return Plan(
         dimensions=2,
         context=5,
@@ -147,14 +149,13 @@ def _plan_3d(shape_DHW: Triple, spacing_DHW: Spacing, label_count: int) -> Plan:
     while math.prod(sizes) > _PATCH_VOXELS:
         largest_mm = max(size * t for size, t in zip(sizes, target, strict=True))
         sizes = [int(size * 0.95) if size * t == largest_mm else size for size, t in zip(sizes, target, strict=True)]
-    pools = [_pools(size, 3) for size in sizes]
-    patch = cast("Triple", tuple(_round_up(size, 2**pool) for size, pool in zip(sizes, pools, strict=True)))
+    pools, patch = _pools_and_patch(sizes, 3)
     return Plan(
         dimensions=3,
         context=1,
         label_count=label_count,
         spacing_DHW=cast("Spacing", tuple(target)),
-        patch_DHW=patch,
+        patch_DHW=(patch[0], patch[1], patch[2]),
         batch=min(4, max(1, _BATCH_VOXELS // max(1, round(math.prod(patch) * 0.85)))),
         filters=(16, 32, 64, 128)[: 1 + max(pools)],
         strides=_strides((pools[0], pools[1], pools[2])),
@@ -166,6 +167,15 @@ def _strides(pools: Triple) -> tuple[Triple, ...]:
     stages = max(pools)
     later = [cast("Triple", tuple(2 if stage > stages - pool else 1 for pool in pools)) for stage in range(1, stages + 1)]
     return ((1, 1, 1), *later)
+
+
+def _pools_and_patch(sizes: list[int], most: int) -> tuple[list[int], list[int]]:
+    """How often each axis is halved, and the patch that this allows; the network has at least three stages."""
+    pools = [_pools(size, most) for size in sizes]
+    least = 1
+    if max(pools) < 2:
+        pools, least = [2] * len(sizes), 8
+    return pools, [_round_up(max(size, least), 2**pool) for size, pool in zip(sizes, pools, strict=True)]
 
 
 def _pools(size: int, most: int) -> int:

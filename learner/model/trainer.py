@@ -281,6 +281,8 @@ class OnlineTrainer:
         )
 
     def _apply(self, state: TrainerState) -> None:
+        if state.plan != self.plan:
+            self._cache = CaseCache(self._settings.cache_bytes)
         parts = self._build(state.plan) if state.plan else None
         if parts:
             try:

@@ -7,7 +7,7 @@ way gone, and is gone when it gets there.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,13 @@ BoolArray = npt.NDArray[np.bool_]
 
 _SETTLED = 0.95
 """Credit of what lies beyond a stated extent."""
+_ENDED, _GOES_ON = 0.2, 0.4
+"""Area of the outermost drawn shape over that of the next: likely an end below the first, likely not above the second."""
+_BELIEF_IN_END = 0.5
+"""Credit of the absence beyond a likely end."""
+_STRANGE, _STRANGE_PIXELS = 2.5, 1.0
+"""A structure is not continued onto a slice whose motion is so many times less consistent than between drawn slices, and off by
+so many pixels at least."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +102,19 @@ class Fields:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a structure is likely to end beyond its outermost drawn slice, where nothing is stated.
+
+    Attributes:
+        reach: for how many slices it is continued.
+        belief: credit of its absence further out.
+    """
+
+    reach: int
+    belief: float
+
+
 @dataclass(frozen=True, eq=False)
 class Filling:
     """A stack whose known planes are filled in, and the means to fill the others; works in place.
@@ -105,6 +125,7 @@ class Filling:
         spacing_DHW: voxel spacing in mm.
         motion: carries shapes from slice to slice.
         nearest: copy the nearer plane instead of blending both.
+        usual_error: forward-backward errors of the object a step, in pixels, between drawn planes.
     """
 
     distances_KDHW: FloatArray
@@ -112,6 +133,7 @@ class Filling:
     spacing_DHW: tuple[float, float, float]
     motion: Motion
     nearest: bool
+    usual_error: list[float] = field(default_factory=list)
 
     def between(self, first: Shape, last: Shape) -> None:
         """Fills the slices between two known planes, ``first`` being the one with the lower index."""
@@ -122,11 +144,14 @@ class Filling:
         if first.present[0]:
             for step in self.motion.carry(first.index, inside):
                 self.distances_KDHW[:, step.index] = first.carried(step)
+                self.usual_error.append(_error_a_step(step, first.index, self.distances_KDHW[0, step.index]))
                 self._add_inconsistency(step, 1.0 - (step.index - first.index) / count)
         if last.present[0]:
             for step in self.motion.carry(last.index, inside[::-1]):
                 share = (step.index - first.index) / count
-                self._blend((first, last), share, step.index, last.carried(step))
+                carried_KHW = last.carried(step)
+                self.usual_error.append(_error_a_step(step, last.index, carried_KHW[0]))
+                self._blend((first, last), share, step.index, carried_KHW)
                 self._add_inconsistency(step, share)
         elif first.present[0]:
             for index in inside:
@@ -135,43 +160,58 @@ class Filling:
     def outwards(self, shapes: Sequence[Shape]) -> None:
         """Fills what lies outside the outermost of the known planes, which are given in order.
 
-        Beyond an empty plane there is nothing. Beyond a drawn one the shape goes on for half the mean gap of drawn planes (for
-        as far as the shape's radius if only one is drawn), shrinking; further out nothing is claimed.
+        Beyond an empty plane there is nothing. Beyond a drawn one the shape goes on, shrinking, for half a gap at most, and not
+        at all if it is so much smaller than the one before that this is likely the structure's end, nor onto a slice that looks
+        too different to be matched. Further out nothing is claimed.
         """
-        drawn = [s.index for s in shapes if s.present[0]]
+        drawn = [s for s in shapes if s.present[0]]
         if not drawn:
             self.fields.credit_DHW[: shapes[0].index] = self.fields.credit_DHW[shapes[-1].index + 1 :] = 0.0
             return
-        reach_mm = max(s.radius_mm for s in shapes)
-        if len(drawn) > 1:
-            reach_mm = (drawn[-1] - drawn[0]) / (len(drawn) - 1) * self.spacing_DHW[0] / 2.0
-        reach = max(1, round(reach_mm / self.spacing_DHW[0]))
-        self._beyond(shapes[0], range(shapes[0].index - 1, -1, -1), reach)
-        self._beyond(shapes[-1], range(shapes[-1].index + 1, self.distances_KDHW.shape[1]), reach)
+        depth = self.distances_KDHW.shape[1]
+        sides = ((shapes, range(shapes[0].index - 1, -1, -1)), (shapes[::-1], range(shapes[-1].index + 1, depth)))
+        for inwards, outside in sides:
+            if inwards[0].present[0]:
+                self._beyond(inwards[0], outside, self._end([s for s in inwards if s.present[0]]))
+            else:
+                self.fields.credit_DHW[list(outside)] = _SETTLED
 
-    def _beyond(self, shape: Shape, outside: range, reach: int) -> None:
-        """Fills the slices ``outside``, nearest first; from ``reach`` slices on only the credit."""
-        if not shape.present[0]:
-            self.fields.credit_DHW[list(outside)] = _SETTLED
-            return
+    def _end(self, inwards: Sequence[Shape]) -> End:
+        """How a structure is likely to end, from its drawn shapes, the outermost first.
+
+        Areas tell: of slices spread over a structure, the outermost shows half the area of the next; a first or last slice
+        shows a quarter or less.
+        """
+        if len(inwards) == 1:
+            return End(max(1, int(inwards[0].radius_mm / self.spacing_DHW[0])), 0.0)
+        gap = min(abs(inwards[0].index - inwards[1].index), abs(inwards[0].index - inwards[-1].index) / (len(inwards) - 1))
+        share = (inwards[0].radius_mm / inwards[1].radius_mm) ** 2
+        going_on = min(1.0, max(0.0, (share - _ENDED) / (_GOES_ON - _ENDED)))
+        return End(int(gap / 2 * going_on + 1e-6), _BELIEF_IN_END * (1.0 - going_on))
+
+    def _beyond(self, shape: Shape, outside: range, end: End) -> None:
+        """Fills the slices ``outside``, nearest first: the labels as far as ``end`` reaches, then only the credit."""
         carried, depth = shape.distances_KHW, np.array(shape.depth_mm, dtype=np.float32)[:, None, None]
-        near = outside[: 2 * reach]
+        near, reach = outside[: 2 * end.reach], end.reach
+        usual = float(np.median(self.usual_error)) if self.usual_error else np.inf
         for step in self.motion.carry(shape.index, near):
             carried = shape.carried(step)
             away = abs(step.index - shape.index)
+            if _error_a_step(step, shape.index, carried[0]) > max(_STRANGE * usual, _STRANGE_PIXELS):
+                reach = min(reach, away - 1)
             if away <= reach:
-                shrunk = carried - np.abs(depth) * np.float32((away / (2 * reach)) ** 2)
+                shrunk = carried - np.abs(depth) * np.float32((away / (2 * end.reach)) ** 2)
                 self.distances_KDHW[:, step.index] = np.maximum(shrunk, NOWHERE)
-            self._set_credit(step.index, carried[0], 1.0 - away / (reach + 1), shape)
+            inside = 1.0 - away / (end.reach + 1)
+            self._set_credit(step.index, carried[0], max(inside, 0.0 if away <= reach else end.belief), shape)
             self._add_inconsistency(step, 1.0)
         for index in outside[len(near) :]:
-            self._set_credit(index, carried[0], 0.0, shape)
+            self._set_credit(index, carried[0], end.belief, shape)
 
     def _set_credit(self, index: int, object_HW: FloatArray, inside: float, shape: Shape) -> None:
-        """Credit of an extrapolated slice: ``inside`` where the shape would be, more the further from it."""
+        """Credit of a slice beyond: ``inside`` where the shape would be, more the further from it."""
         far = 1.0 - np.exp(np.minimum(object_HW, 0.0) / max(shape.radius_mm, 1e-3))
-        base = max(inside, 0.0)
-        self.fields.credit_DHW[index] = base + (1.0 - base) * far
+        self.fields.credit_DHW[index] = inside + (1.0 - inside) * far
         self.fields.distance_mm[index] = abs(index - shape.index) * self.spacing_DHW[0]
 
     def _blend(self, ends: tuple[Shape, Shape], share: float, index: int, from_last_KHW: FloatArray) -> None:
@@ -202,3 +242,11 @@ class Filling:
         if step.inconsistency_HW is not None:
             pixel = max(self.spacing_DHW[1:])
             self.fields.inconsistency_DHW[step.index] += np.float32(weight * pixel) * step.inconsistency_HW
+
+
+def _error_a_step(step: Carried, start: int, object_HW: FloatArray) -> float:
+    """Mean forward-backward error of a chain over the object, in pixels a step; 0 where nothing moves or nothing is there."""
+    inside_HW = object_HW > 0
+    if step.inconsistency_HW is None or not inside_HW.any():
+        return 0.0
+    return float(step.inconsistency_HW[inside_HW].mean()) / abs(step.index - start)

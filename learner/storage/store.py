@@ -6,6 +6,7 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from learner.errors import StoreError
 from learner.ports import Clock
 from learner.storage.checkpoints import LocalCheckpoints
 from learner.storage.database import Database
@@ -34,7 +35,10 @@ class LocalStore:
     """
 
     def __init__(self, folder: Path, *, keep_checkpoints: int = 5, clock: Clock | None = None) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"{folder} cannot be made ({error.strerror}); check the path and its rights") from error
         clock = clock or SystemClock()
         self.folder = folder
         self._database = Database(folder / "apprentice.sqlite")

@@ -20,7 +20,7 @@ def row(number: int, case: str = "one", before: float | None = None) -> RoundRow
         round=number,
         manner="SEG",
         drawn=tuple(range(3 * number)),
-        empty=(),
+        left=(),
         drawn_slices=3 * number,
         series_slices=40,
         object_slices=36,
@@ -67,9 +67,10 @@ def test_without_a_terminal_each_row_is_one_line() -> None:
         with screen.busy("waiting"):
             screen.add(row(2, before=0.75))
     lines = output.getvalue().splitlines()
-    assert len(lines) == 3
-    assert lines[1].split(" | ") == ["one", "1", "SEG", "3", "8%", "8%", "0.900", "-", "0.800", "4.2"]
-    assert lines[2].split(" | ")[7] == "0.750"
+    assert len(lines) == 4
+    assert lines[1] == "one: an egg; as shipped"
+    assert lines[2].split(" | ") == ["one", "1", "SEG", "3 (8%, 8%)", "0.900", "-", "0.800", "4.2"]
+    assert lines[3].split(" | ")[5] == "0.750"
 
 
 def test_on_a_terminal_the_table_and_what_is_waited_for_are_shown() -> None:
@@ -83,6 +84,7 @@ def test_on_a_terminal_the_table_and_what_is_waited_for_are_shown() -> None:
     told = output.getvalue()
     assert "waiting for the answer" in told
     assert "0.750" in told
+    assert "as shipped" in told
 
 
 def test_options_begin_at_one() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dicom_io.annotation import AnnotationHeader, DrawnSegment, Drawing, PlaneKind, SparseAnnotation
+from dicom_io.annotation import AnnotationHeader, Drawing, DrawnSegment, PlaneKind, SparseAnnotation
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
 from learner.domain.contract import EarlierAnswer, accumulate, adds_nothing, interpret, match_label
 from learner.domain.task import Label, MatchingRule, Task

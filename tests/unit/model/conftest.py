@@ -87,7 +87,7 @@ def make_example() -> Callable[..., Example]:
 
 @pytest.fixture
 def settings() -> TrainingSettings:
-    return TrainingSettings(first_case_steps=0, precision="fp32", threads=1)
+    return TrainingSettings(first_case_steps=0, threads=1)
 
 
 @pytest.fixture
