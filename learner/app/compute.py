@@ -1,4 +1,4 @@
-"""From a trigger to its answer: everything that can be computed again without harm. Writes nothing but which object a trigger is."""
+"""From a trigger to its answer: everything that can be computed again without harm. Writes only which object a trigger is."""
 
 from __future__ import annotations
 

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from learner.model.plan import Plan
 from learner.model.settings import Precision
 
-_LEAST_PROBABILITY = 0.02
+_LEAST_PROBABILITY = 0.1
 
 
 class ProxyCorrector(nn.Module):
-    """A U-Net whose logits are added to those of the proxy that it is shown.
+    """A U-Net whose logits are added to those of the proxy that it is shown, these scaled by the proxy's confidence.
 
-    Before it has learned anything it repeats the proxy; what it learns are corrections. A hidden proxy (zeros) gives every
-    label the same logit, which leaves the U-Net's own prediction as it is.
+    Before it has learned anything it repeats the proxy; what it learns are corrections. The proxy's probabilities are bounded below
+    by 0.1, so that a correction need not be large. A hidden proxy (zeros) adds nothing.
 
     Args:
         body: from image and condition channels to logits.
@@ -35,8 +35,9 @@ class ProxyCorrector(nn.Module):
 
     def forward(self, channels: Tensor) -> Tensor:
         """``(N, image + condition channels, ...)`` to ``(N, classes, ...)`` logits."""
+        confidence = channels[:, self._soft.stop : self._soft.stop + 1].float()
         proxy = torch.log(channels[:, self._soft].float().clamp_min(_LEAST_PROBABILITY))
-        logits: Tensor = self.body(channels).float() + self.trust * proxy
+        logits: Tensor = self.body(channels).float() + self.trust * confidence * proxy
         return logits
 
 

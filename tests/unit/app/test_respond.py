@@ -1,0 +1,149 @@
+"""What becomes of a trigger whose answer cannot be made, or not yet, or not delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from slices import make_slices, uids
+
+from dicom_io.errors import EmptyAnnotation, NotInPacs, PacsRefused, PacsUnavailable
+from dicom_io.pacs.memory import MemoryArchive
+from learner.app.compute import Computation, NothingNew, SourceAwaited
+from learner.app.respond import Respond, RespondSettings
+from learner.app.results import ResultFile
+from learner.domain.case import Round, RoundState
+from learner.domain.job import JobKind
+from learner.ports import CaseRecord
+from learner.storage.store import LocalStore
+
+
+class Hands:
+    """A clock that tests set."""
+
+    time = 1000.0
+
+    def now(self) -> float:
+        return self.time
+
+
+class Scene:
+    """A store with one trigger, an archive, and a computation that a test writes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock = Hands()
+        self.store = LocalStore(folder, clock=self.clock)
+        self.archive = MemoryArchive()
+        self.images = make_slices(3)
+        self.outcome: Callable[[Round], Computation] = self.computed
+        round_id = self.store.records.open_round("trigger", "9.1")
+        assert round_id is not None
+        self.round_id = round_id
+        self.store.jobs.add(JobKind.RESPOND, round_id)
+        self.respond = Respond(self.archive, self.archive, self.store, self, RespondSettings(attempts=3), self.clock)  # type: ignore[arg-type]
+
+    def answer(self, round_: Round) -> Computation:
+        return self.outcome(round_)
+
+    def raises(self, error: Exception) -> None:
+        def outcome(_round: Round) -> Computation:
+            raise error
+
+        self.outcome = outcome
+
+    def computed(self, _round: Round) -> Computation:
+        case = self.store.records.case("liver", "1.1", "5.1")
+        sop_uid, series_uid = uids(self.images[0])
+        result = ResultFile("prediction", sop_uid, series_uid, self.images[0])
+        record = CaseRecord(None, np.zeros((2, 3, 4), dtype=np.uint8), None)
+        return Computation(case.case_id, 1, "", "", [result], record, None, {"slices": 2})
+
+    @property
+    def state(self) -> str:
+        return self.store.records.find_round(self.round_id).state
+
+    @property
+    def job(self) -> tuple[str, str]:
+        (view,) = self.store.queries.jobs()
+        return view.state, view.reason
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+def test_an_answer_stands_in_the_archive_and_its_seconds_are_known(scene: Scene) -> None:
+    assert scene.respond.run_once()
+    assert (scene.state, scene.job[0]) == ("answered", "done")
+    assert scene.archive.fetch(uids(scene.images[0])[0]) == scene.images[0]
+    assert scene.store.records.find_round(scene.round_id).facts == {"slices": 2, "seconds_to_answer": 0.0}
+    assert not scene.respond.run_once()
+
+
+def test_what_cannot_be_understood_is_refused_with_its_reason(scene: Scene) -> None:
+    scene.raises(EmptyAnnotation("object 1.2", "nothing is drawn", "Draw."))
+    scene.respond.run_once()
+    round_ = scene.store.records.find_round(scene.round_id)
+    assert (round_.state, round_.reason) == (RoundState.REFUSED, "object 1.2: nothing is drawn. Draw.")
+    assert scene.job[0] == "done"
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(NothingNew("same"), "unchanged"), (NotInPacs("1.2", "gone", "Send it."), "withdrawn")],
+)
+def test_rounds_without_an_answer_are_closed(scene: Scene, error: Exception, state: str) -> None:
+    scene.raises(error)
+    scene.respond.run_once()
+    assert (scene.state, scene.job[0]) == (state, "done")
+
+
+def test_an_annotation_waits_for_its_images(scene: Scene) -> None:
+    scene.raises(SourceAwaited("5.1", "its series is missing"))
+    scene.respond.run_once()
+    assert (scene.state, scene.job[0]) == ("waiting", "blocked")
+
+
+def test_images_that_became_stable_in_the_meantime_are_not_waited_for(scene: Scene) -> None:
+    """The log told of them between the look at the archive and the decision to wait."""
+    for file in scene.images:
+        scene.archive.store(file)
+    scene.archive.settle()
+    scene.raises(SourceAwaited(uids(scene.images[0])[1], "its series is still arriving"))
+    scene.respond.run_once()
+    assert (scene.state, scene.job[0]) == ("queued", "ready")
+
+
+def test_an_archive_that_is_down_is_tried_again_later(scene: Scene) -> None:
+    scene.archive.outage = PacsUnavailable("archive", "no answer", "Start it.")
+    scene.respond.run_once()
+    assert (scene.state, scene.job[0]) == ("computed", "ready")
+    assert not scene.respond.run_once()
+    scene.archive.outage = None
+    scene.clock.time += 60
+    scene.raises(AssertionError("what was decided is not computed again"))
+    assert scene.respond.run_once()
+    assert scene.state == "answered"
+
+
+def test_an_archive_that_refuses_parks_the_job_where_an_operator_sees_it(scene: Scene) -> None:
+    scene.archive.outage = PacsRefused("/instances", "wrong password", "Check the password.")
+    scene.respond.run_once()
+    assert scene.job[0] == "parked"
+    assert "Check the password." in scene.job[1]
+    scene.archive.outage = None
+    scene.store.jobs.reopen(JobKind.RESPOND, scene.round_id)
+    scene.respond.run_once()
+    assert scene.state == "answered"
+
+
+def test_an_unexpected_fault_is_tried_a_few_times_and_then_parked(scene: Scene) -> None:
+    scene.raises(MemoryError())
+    for _attempt in range(3):
+        scene.clock.time += 60
+        assert scene.respond.run_once()
+    assert scene.job == ("parked", "unexpected MemoryError; the log has the traceback of round 1")
+    assert scene.state == "queued"
