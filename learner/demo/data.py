@@ -185,7 +185,7 @@ def _locate(file: PackagedFile, cache: Path) -> Path:
 
 
 def _read(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    image = nibabel.Nifti1Image.from_filename(path)
+    image = nibabel.Nifti1Image.from_filename(path, mmap=False)
     voxels = np.asarray(np.squeeze(np.asanyarray(image.dataobj)), dtype=np.float32)
     return voxels, np.asarray(image.affine, dtype=np.float64)
 

@@ -115,9 +115,12 @@ def adds_nothing(before: SparseAnnotation | None, new: SparseAnnotation) -> bool
     """Whether everything that ``new`` says is known already."""
     if before is None or before.known_LDHW.shape != new.known_LDHW.shape:
         return False
-    known = bool(np.all(before.known_LDHW | ~new.known_LDHW))
-    some_known_DHW = new.known_LDHW.any(axis=0)
-    return known and bool(np.array_equal(before.labels_DHW[some_known_DHW], new.labels_DHW[some_known_DHW]))
+    if not np.all(before.known_LDHW | ~new.known_LDHW):
+        return False
+    return all(
+        np.array_equal((before.labels_DHW == number)[known_DHW], (new.labels_DHW == number)[known_DHW])
+        for number, known_DHW in enumerate(new.known_LDHW, start=1)
+    )
 
 
 def _label_map(matched: Sequence[tuple[DrawnSegment, Label | None]]) -> LabelArray:

@@ -187,6 +187,13 @@ class TestAccumulation:
         assert not adds_nothing(first, self.sparse(block(1, high=9), "1.2"))
         assert not adds_nothing(None, first)
 
+    def test_repeating_one_of_two_labels_adds_nothing(self) -> None:
+        both = interpret(
+            drawing(segment(1, "Liver", block(1, high=5)), segment(2, "Spleen", block(1, low=5))), TASK, []
+        ).annotation
+        assert both is not None
+        assert adds_nothing(both, self.sparse(block(1, high=5), "1.2"))
+
     def test_other_grids_are_refused(self) -> None:
         first = self.sparse(block(1), "1.1")
         one_label = Task("liver", "Liver", TASK.labels[:1], TASK.match)
