@@ -68,8 +68,6 @@ def test_an_annotation_is_answered_with_objects_and_an_example(tmp_path: Path) -
     assert computation.facts["drawn_slices"] == [2, 5]
     voxels = np.count_nonzero(computation.record.labels_DHW)
     assert computation.facts["volumes_ml"] == {"Prostate": pytest.approx(voxels * 0.003)}
-        "Prostate": pytest.approx(np.count_nonzero(computation.record.labels_DHW) * 0.003)
-    }
     assert not {s["index"] for s in computation.facts["guidance"]} & {2, 5}  # type: ignore[attr-defined]
 
 
