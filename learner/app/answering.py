@@ -70,10 +70,12 @@ def answer_case(
     left_out: list[LeftOut] = []
     if annotation is not None:
         proxy = propagator.propagate(image_DHW, spacing_DHW, annotation)
-        left_out = leave_out(image_DHW, spacing_DHW, annotation, propagator, network)
-        trust = _trust(left_out, annotation, alone)
-        if network is not None and trust > 0:
-            shown = network.predict(image_DHW, spacing_DHW, proxy)
+        foresight = _foresight(annotation, alone)
+        judged = network if foresight > 0 else None
+        left_out = leave_out(image_DHW, spacing_DHW, annotation, propagator, judged)
+        trust = 0.0 if judged is None else (earned_trust(left_out) if left_out else foresight)
+        if judged is not None and trust > 0:
+            shown = judged.predict(image_DHW, spacing_DHW, proxy)
     soft_CDHW = fuse(proxy, shown, annotation, trust)
     labels_DHW = soft_CDHW.argmax(axis=0).astype(np.uint8)
     change = residual(alone, previous_back_end_CDHW)
@@ -151,11 +153,10 @@ def _restore(target_DHW: npt.NDArray[np.generic], source_DHW: npt.NDArray[np.gen
     target_DHW[tuple(where)] = source_DHW[tuple(where)]
 
 
-def _trust(left_out: list[LeftOut], annotation: SparseAnnotation, alone_CDHW: FloatArray | None) -> float:
+def _foresight(annotation: SparseAnnotation, alone_CDHW: FloatArray | None) -> float:
+    """How well the network alone foresaw what was drawn; at 0 it is not worth the seconds to ask it any further."""
     if alone_CDHW is None:
         return 0.0
-    if left_out:
-        return earned_trust(left_out)
     drawn = annotation.planes_of(PlaneKind.DRAWN)
     return trust_from_first_slices([annotation.labels_DHW[i] for i in drawn], [alone_CDHW[:, i] for i in drawn])
 

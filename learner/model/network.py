@@ -1,4 +1,4 @@
-"""The network of a plan: a small U-Net with instance normalisation (MONAI's DynUNet) that corrects the proxy it is shown."""
+"""The network of a plan: a small U-Net with instance normalisation (MONAI's DynUNet), and how it is run."""
 
 from __future__ import annotations
 
@@ -11,34 +11,6 @@ from torch import Tensor, nn
 
 from learner.model.plan import Plan
 from learner.model.settings import Precision
-
-_LEAST_PROBABILITY = 0.1
-
-
-class ProxyCorrector(nn.Module):
-    """A U-Net whose logits are added to those of the proxy that it is shown, these scaled by the proxy's confidence.
-
-    Before it has learned anything it repeats the proxy; what it learns are corrections. The proxy's probabilities are bounded below
-    by 0.1, so that a correction need not be large. A hidden proxy (zeros) adds nothing.
-
-    Args:
-        body: from image and condition channels to logits.
-        image_channels: how many channels come before the condition.
-        classes: background and labels.
-    """
-
-    def __init__(self, body: nn.Module, image_channels: int, classes: int) -> None:
-        super().__init__()
-        self.body = body
-        self.trust = nn.Parameter(torch.ones(()))
-        self._soft = slice(image_channels, image_channels + classes)
-
-    def forward(self, channels: Tensor) -> Tensor:
-        """``(N, image + condition channels, ...)`` to ``(N, classes, ...)`` logits."""
-        confidence = channels[:, self._soft.stop : self._soft.stop + 1].float()
-        proxy = torch.log(channels[:, self._soft].float().clamp_min(_LEAST_PROBABILITY))
-        logits: Tensor = self.body(channels).float() + self.trust * confidence * proxy
-        return logits
 
 
 def build_network(plan: Plan, seed: int) -> nn.Module:
@@ -59,7 +31,7 @@ def build_network(plan: Plan, seed: int) -> nn.Module:
             filters=list(plan.filters),
             norm_name=("INSTANCE", {"affine": True}),
         )
-    return ProxyCorrector(cast("nn.Module", network), plan.image_channels, plan.label_count + 1)
+    return cast("nn.Module", network)
 
 
 def bf16_in_hardware() -> bool:

@@ -135,3 +135,9 @@ def test_what_another_plane_shows_of_a_left_out_slice_stays_known(truth: np.ndar
     assert fewer.planes == (Plane(2, 16),)
     assert fewer.known_LDHW[0, 8].sum() == truth.shape[1]
     np.testing.assert_array_equal(fewer.labels_DHW[:, :, 16], truth[:, :, 16])
+
+
+def test_a_network_that_foresaw_nothing_is_asked_once(image: np.ndarray, truth: np.ndarray) -> None:
+    network = FixedNetwork(1 - truth)
+    answer_case(image, SPACING, show(truth, [6, 10, 14]), 1, ShapeInterpolation(), network)
+    assert network.shown == [None]

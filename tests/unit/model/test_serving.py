@@ -60,13 +60,6 @@ def test_the_condition_is_seen(make_example: Callable[..., Example]) -> None:
     assert not np.allclose(alone, network.predict(example.image_DHW, example.spacing_DHW, example.proxy), atol=1e-3)
 
 
-def test_an_untrained_network_repeats_the_proxy_that_it_is_shown(make_example: Callable[..., Example]) -> None:
-    example = make_example()
-    network = _network((16, 16, 16), (1.0, 1.0, 1.0))
-    labels = network.predict(example.image_DHW, example.spacing_DHW, example.proxy).argmax(axis=0)
-    assert (labels == example.proxy.labels_DHW).mean() > 0.97
-
-
 def test_a_proxy_of_other_labels_is_refused() -> None:
     proxy = ProxyMask(np.ones((2, 8, 8, 8), dtype=np.float32) / 2, np.ones((8, 8, 8), dtype=np.float32), "")
     with pytest.raises(ValueError, match="1 labels for a network of 2"):
