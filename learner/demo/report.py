@@ -44,7 +44,7 @@ class DemoOptions:
     rounds: int = 3
     slices: int = 3
     cases: int | None = None
-    steps: int = 25
+    steps: int = 40
     threads: int = 2
     jitter_mm: float = 0.0
     drawing_s: float = 60.0
