@@ -72,6 +72,7 @@ class AnswerSettings(_Section):
 
     propagator: str = Field("chained-flow", description="Name of the front end's propagation method.")
     keep_superseded: bool = Field(False, description="Whether results of earlier rounds stay in the archive.")
+    residual_map: bool = Field(False, description="Whether the residual is stored as a Parametric Map as well.")
     threads: int = Field(2, ge=1, description="CPU threads of the answering process.")
     image_cache_mb: int = Field(512, ge=0, description="Voxels of recent series kept in memory, in MiB.")
     attempts: int = Field(5, ge=1, description="How often an unexpected failure is tried before the job is parked.")

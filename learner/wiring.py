@@ -95,6 +95,7 @@ def build_node(settings: Settings, configuration: Path) -> Node:
         propagator,
         ServingNetworks(store, network_loader(settings.answer.threads)),
         case_key(settings.node.data),
+        residual_map=settings.answer.residual_map,
     )
     respond_settings = RespondSettings(attempts=settings.answer.attempts, keep_superseded=settings.answer.keep_superseded)
     respond = Respond(archive, build_sink(settings.pacs, archive), store, compute, respond_settings, SystemClock())

@@ -66,35 +66,70 @@ def answer_case(
     if annotation is None and network is None:
         raise ValueError("neither a drawing nor a network: there is nothing to answer from")
     alone = network.predict(image_DHW, spacing_DHW, None) if network is not None else None
-    proxy, shown, trust = None, alone, 1.0
-    left_out: list[LeftOut] = []
+    ends = _Ends(None, alone, 1.0, [])
     if annotation is not None:
-        proxy = propagator.propagate(image_DHW, spacing_DHW, annotation)
-        foresight = _foresight(annotation, alone)
-        judged = network if foresight > 0 else None
-        left_out = leave_out(image_DHW, spacing_DHW, annotation, propagator, judged)
-        trust = 0.0 if judged is None else (earned_trust(left_out) if left_out else foresight)
-        if judged is not None and trust > 0:
-            shown = judged.predict(image_DHW, spacing_DHW, proxy)
-    soft_CDHW = fuse(proxy, shown, annotation, trust)
-    labels_DHW = soft_CDHW.argmax(axis=0).astype(np.uint8)
+        ends = _both_ends(image_DHW, spacing_DHW, annotation, propagator, network, alone)
     change = residual(alone, previous_back_end_CDHW)
-    disputed = residual(proxy.soft_CDHW, alone) if proxy is not None else change
+    answer = _answer(ends, annotation, alone, change)
+    return CaseAnswer(answer, ends.proxy, alone, ends.trust)
+
+
+@dataclass(frozen=True, eq=False)
+class _Ends:
+    """What front and back end make of a case.
+
+    Attributes:
+        proxy: the front end's, or None where nothing is drawn.
+        back_end_CDHW: the network's, shown the proxy where it is trusted; None without a network.
+        trust: how far the network is trusted, in [0, 1].
+        left_out: drawn slices that both ends were judged on.
+    """
+
+    proxy: ProxyMask | None
+    back_end_CDHW: FloatArray | None
+    trust: float
+    left_out: list[LeftOut]
+
+
+def _both_ends(
+    image_DHW: FloatArray,
+    spacing_DHW: Spacing,
+    annotation: SparseAnnotation,
+    propagator: Propagator,
+    network: Network | None,
+    alone_CDHW: FloatArray | None,
+) -> _Ends:
+    """Propagates, judges the network on drawn slices, and shows it the proxy if it has earned any trust."""
+    proxy = propagator.propagate(image_DHW, spacing_DHW, annotation)
+    foresight = _foresight(annotation, alone_CDHW)
+    judged = network if foresight > 0 else None
+    left_out = leave_out(image_DHW, spacing_DHW, annotation, propagator, judged)
+    trust = 0.0 if judged is None else (earned_trust(left_out) if left_out else foresight)
+    shown = judged.predict(image_DHW, spacing_DHW, proxy) if judged is not None and trust > 0 else alone_CDHW
+    return _Ends(proxy, shown, trust, left_out)
+
+
+def _answer(
+    ends: _Ends, annotation: SparseAnnotation | None, alone_CDHW: FloatArray | None, change_DHW: FloatArray | None
+) -> Answer:
+    """Fuses both ends, and says where they disagree and what to draw next."""
+    soft_CDHW = fuse(ends.proxy, ends.back_end_CDHW, annotation, ends.trust)
+    labels_DHW = soft_CDHW.argmax(axis=0).astype(np.uint8)
+    disputed_DHW = residual(ends.proxy.soft_CDHW, alone_CDHW) if ends.proxy is not None else change_DHW
     expected = None
     if annotation is not None:
-        expected = estimated_dice(left_out, trust, labels_DHW, annotation, _nearness(annotation))
-    zeros = np.zeros(image_DHW.shape, dtype=np.float32)
-    answer = Answer(
+        expected = estimated_dice(ends.left_out, ends.trust, labels_DHW, annotation, _nearness(annotation))
+    zeros_DHW = np.zeros(labels_DHW.shape, dtype=np.float32)
+    return Answer(
         labels_DHW=labels_DHW,
         soft_CDHW=soft_CDHW,
-        residual_DHW=zeros if disputed is None else disputed,
-        change_DHW=zeros if change is None else change,
-        guidance=rank_slices(soft_CDHW, disputed, annotation, len(image_DHW), trust=trust),
-        back_end_labels_DHW=None if alone is None else alone.argmax(axis=0).astype(np.uint8),
-        proxy_labels_DHW=None if proxy is None else proxy.labels_DHW,
+        residual_DHW=zeros_DHW if disputed_DHW is None else disputed_DHW,
+        change_DHW=zeros_DHW if change_DHW is None else change_DHW,
+        guidance=rank_slices(soft_CDHW, disputed_DHW, annotation, len(labels_DHW), trust=ends.trust),
+        back_end_labels_DHW=None if alone_CDHW is None else alone_CDHW.argmax(axis=0).astype(np.uint8),
+        proxy_labels_DHW=None if ends.proxy is None else ends.proxy.labels_DHW,
         estimated_dice=expected,
     )
-    return CaseAnswer(answer, proxy, alone, trust)
 
 
 def leave_out(

@@ -91,6 +91,7 @@ class Compute:
         propagator: the front end.
         networks: the back end as it serves.
         case_key: keyed hash of a series UID, for what the trainer sees.
+        residual_map: whether the residual goes to the archive as a Parametric Map as well.
     """
 
     def __init__(
@@ -102,6 +103,8 @@ class Compute:
         propagator: Propagator,
         networks: ServingNetworks,
         case_key: Callable[[str], str],
+        *,
+        residual_map: bool = False,
     ) -> None:
         self._source = source
         self._store = store
@@ -110,6 +113,7 @@ class Compute:
         self._propagator = propagator
         self._networks = networks
         self._case_key = case_key
+        self._residual_map = residual_map
 
     def answer(self, round_: Round) -> Computation:
         """The answer to a trigger.
@@ -221,10 +225,10 @@ class Compute:
             serving.network if serving is not None else None,
             previous.astype(np.float32) if previous is not None else None,
         )
-        checkpoint = serving.checkpoint if serving is not None else ""
         seconds = time.monotonic() - began
+        checkpoint = serving.checkpoint if serving is not None else ""
         identity = RoundIdentity(round_.trigger_uid, subject.number, checkpoint, round_.received_at)
-        results = build_results(subject.images, subject.task, answered.answer, identity)
+        results = build_results(subject.images, subject.task, answered.answer, identity, residual_map=self._residual_map)
         facts = {
             **subject.facts,
             **_facts(subject, answered),

@@ -12,13 +12,14 @@ from dicom_io.identifiers import derived_uid
 from dicom_io.results import ResultIdentity, SegmentDescription
 from dicom_io.viewer_lint import Severity, lint
 from dicom_io.volume import ImageSeries
+from dicom_io.write_map import write_residual_map
 from dicom_io.write_report import write_guidance
 from dicom_io.write_seg import write_prediction, write_residual_bands
 from learner.domain.answer import Answer
 from learner.domain.task import Task
 
-PREDICTION, RESIDUAL, GUIDANCE = "prediction", "residual", "guidance"
-_KINDS = (PREDICTION, RESIDUAL, GUIDANCE)
+PREDICTION, RESIDUAL, GUIDANCE, RESIDUAL_MAP = "prediction", "residual", "guidance", "residual map"
+_KINDS = (PREDICTION, RESIDUAL, GUIDANCE, RESIDUAL_MAP)
 _SERIES_NUMBER_BASE = 9000
 _log = structlog.get_logger(__name__)
 
@@ -28,7 +29,7 @@ class ResultFile:
     """One DICOM object of an answer.
 
     Attributes:
-        kind: ``prediction``, ``residual`` or ``guidance``.
+        kind: ``prediction``, ``residual``, ``guidance`` or ``residual map``.
         sop_instance_uid: derived from the trigger and the kind: an answer that is made twice stays one object.
         series_instance_uid: likewise.
         file: the object as a DICOM Part 10 file.
@@ -57,14 +58,22 @@ class RoundIdentity:
     received_at: float
 
 
-def build_results(source: ImageSeries, task: Task, answer: Answer, identity: RoundIdentity) -> list[ResultFile]:
+def build_results(
+    source: ImageSeries, task: Task, answer: Answer, identity: RoundIdentity, *, residual_map: bool = False
+) -> list[ResultFile]:
     """The objects of an answer; none of them fails the display rules of the common viewers.
 
-    The residual is left out in a round that has only one of front and back end, guidance where there is nothing to suggest.
+    With ``residual_map`` the residual goes as a Parametric Map as well. It is left out in a round
+    that has only one of front and back end, guidance where there is nothing to suggest.
     """
     files = [_prediction(source, task, answer, identity)]
     if answer.residual_DHW.any():
         files.append(_residual(source, task, answer, identity))
+        if residual_map:
+            series_identity = _identity(source, task, identity, RESIDUAL_MAP)
+            files.append(
+                _result(RESIDUAL_MAP, series_identity, write_residual_map(source, answer.residual_DHW, series_identity))
+            )
     slices = [s for s in answer.guidance.suggestions if s.axis == 0]
     if slices:
         series_identity = _identity(source, task, identity, GUIDANCE)

@@ -37,7 +37,7 @@ class ResultRecord:
         sop_instance_uid: its SOP Instance UID, derived from its round.
         series_instance_uid: its series.
         round_id: the round that it answers.
-        kind: ``prediction``, ``residual`` or ``guidance``.
+        kind: ``prediction``, ``residual``, ``guidance`` or ``residual map``.
         path: file in the outbox, relative to the data folder.
         sent: whether it stands in the archive.
     """

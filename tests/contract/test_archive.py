@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -328,6 +329,7 @@ def test_a_stopped_scp_is_unavailable(make_orthanc: MakeOrthanc) -> None:
     orthanc = make_orthanc()  # its ports are chosen, but it never runs
     with pytest.raises(PacsUnavailable):
         DimseSink(*orthanc.dicom_address).store(make_slices(1)[0])
+    gc.collect()  # so that the socket's warning falls into this test and not into a later one
 
 
 @pytest.mark.orthanc

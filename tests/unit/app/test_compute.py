@@ -17,9 +17,12 @@ from dicom_io.pacs.memory import MemoryArchive
 from dicom_io.read_series import read_series
 from learner.app.compute import Computation, Compute, NothingNew, SourceAwaited
 from learner.app.images import SeriesImages
+from learner.app.results import RoundIdentity, build_results
 from learner.app.serving import ServingNetworks
 from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook
+from learner.domain.answer import Answer
+from learner.domain.guidance import Guidance
 from learner.domain.task import Label, MatchingRule, Task
 from learner.propagation import make_propagator
 from learner.storage.store import LocalStore
@@ -120,6 +123,20 @@ def test_images_that_still_arrive_are_awaited(tmp_path: Path) -> None:
     scene.archive.store(_with_new_instance(files[8], scene.images.volume.series.series_instance_uid))
     with pytest.raises(SourceAwaited, match="still arriving"):
         scene.answer(drawing)
+
+
+def test_the_residual_goes_as_a_map_too_where_the_site_wants_it(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, TASK)
+    labels_DHW = scene.truth_DHW
+    zeros_DHW = np.zeros(labels_DHW.shape, dtype=np.float32)
+    soft_CDHW = np.stack([labels_DHW == 0, labels_DHW == 1]).astype(np.float32)
+    residual_DHW = zeros_DHW + np.float32(0.6) * (labels_DHW > 0)
+    answer = Answer(labels_DHW, soft_CDHW, residual_DHW, zeros_DHW, Guidance(()), labels_DHW, labels_DHW)
+    identity = RoundIdentity("trigger", 1, "prostate-1", 1.0)
+    kinds = [r.kind for r in build_results(scene.images, TASK, answer, identity)]
+    assert kinds == ["prediction", "residual"]
+    kinds = [r.kind for r in build_results(scene.images, TASK, answer, identity, residual_map=True)]
+    assert kinds == ["prediction", "residual", "residual map"]
 
 
 def test_a_long_task_name_never_hides_that_a_result_is_for_research(tmp_path: Path) -> None:
