@@ -1,12 +1,12 @@
 """Does the plugin slow Orthanc's ingest? C-STORE throughput with and without it, in interleaved runs.
 
-Two real Orthancs run side by side, one with the plugin. Each run sends one new series of 256x256 slices by C-STORE (dcmtk's
+Two real Orthancs run side by side, one with the plugin. Each run sends one new series by C-STORE (dcmtk's
 ``storescu``, or our own sender) first to one, then to the other, the order alternating. A small HTTP server stands in
 for the learner, so that nudges are delivered, as in operation. The figure is the median over the pairs of
 (throughput with) / (throughput without). Other work on the machine blurs it; the CPU time that the two Orthancs used an
 instance, which the table tells too, is blurred less.
 
-usage: python benchmarks/cstore_with_plugin.py [--runs 9] [--slices 300] [--sender storescu|own] [--out FILE.json]
+usage: python benchmarks/cstore_with_plugin.py [--runs 9] [--slices 300] [--size 512] [--sender storescu|own] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ from dicom_io.pacs.dimse import send
 from learner.demo.orthanc import LocalOrthanc, PluginOptions
 
 GOAL = 0.95
-_SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -95,14 +94,14 @@ def learner() -> Iterator[str]:
             thread.join()
 
 
-def make_series(count: int) -> list[bytes]:
-    """A new axial MR series of ``count`` slices of noise, as DICOM Part 10 files."""
+def make_series(count: int, size: int) -> list[bytes]:
+    """A new axial MR series of ``count`` slices of ``size`` x ``size`` pixels of noise, as DICOM Part 10 files."""
     study, series = generate_uid(), generate_uid()
-    noise = np.random.default_rng(0).integers(0, 4096, (_SIZE, _SIZE), np.uint16).tobytes()
-    return [_slice(study, series, number, noise) for number in range(1, count + 1)]
+    noise = np.random.default_rng(0).integers(0, 4096, (size, size), np.uint16).tobytes()
+    return [_slice(study, series, number, size, noise) for number in range(1, count + 1)]
 
 
-def _slice(study: str, series: str, number: int, pixels: bytes) -> bytes:
+def _slice(study: str, series: str, number: int, size: int, pixels: bytes) -> bytes:
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -111,7 +110,7 @@ def _slice(study: str, series: str, number: int, pixels: bytes) -> bytes:
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = study, series
     dataset.PatientID, dataset.PatientName, dataset.Modality, dataset.InstanceNumber = "BENCH", "Bench", "MR", number
     dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [0, 0, number], [1, 0, 0, 0, 1, 0]
-    dataset.PixelSpacing, dataset.SliceThickness, dataset.Rows, dataset.Columns = [1, 1], 1, _SIZE, _SIZE
+    dataset.PixelSpacing, dataset.SliceThickness, dataset.Rows, dataset.Columns = [1, 1], 1, size, size
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelData = 16, 12, 11, pixels
     buffer = io.BytesIO()
@@ -144,7 +143,7 @@ def _cpu_seconds(node: LocalOrthanc) -> float:
     return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def measure(runs: int, slices: int, sender: str) -> tuple[list[Pair], dict[str, int]]:
+def measure(runs: int, slices: int, size: int, sender: str) -> tuple[list[Pair], dict[str, int]]:
     """The pairs of runs, after one that is not counted, and the plugin's counters."""
     pairs: list[Pair] = []
     with tempfile.TemporaryDirectory() as name, learner() as url:
@@ -155,7 +154,7 @@ def measure(runs: int, slices: int, sender: str) -> tuple[list[Pair], dict[str, 
         with plain, plugged:
             for number in range(runs + 1):
                 run = {
-                    node: time_store(node, make_series(slices), sender, folder / "send")
+                    node: time_store(node, make_series(slices, size), sender, folder / "send")
                     for node in ((plain, plugged) if number % 2 else (plugged, plain))
                 }
                 if number:
@@ -184,19 +183,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=9, help="pairs of runs that count")
     parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--size", type=int, default=512, help="rows and columns of a slice")
     parser.add_argument("--sender", choices=["storescu", "own"], default="storescu" if shutil.which("storescu") else "own")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
-    pairs, counters = measure(chosen.runs, chosen.slices, chosen.sender)
+    pairs, counters = measure(chosen.runs, chosen.slices, chosen.size, chosen.sender)
     ratio = statistics.median(pair.ratio for pair in pairs)
-    Console().print(show(pairs, ratio, f"C-STORE of {chosen.slices} slices by {chosen.sender}"))
+    Console().print(show(pairs, ratio, f"C-STORE of {chosen.slices} slices of {chosen.size}x{chosen.size} by {chosen.sender}"))
     Console().print(f"goal: a median ratio of {GOAL} or more")
     if chosen.out is not None:
         report = {
             "median_ratio": ratio,
             "goal": GOAL,
             "pairs": [asdict(pair) | {"ratio": pair.ratio} for pair in pairs],
-            "settings": {"runs": chosen.runs, "slices": chosen.slices, "size": _SIZE, "sender": chosen.sender},
+            "settings": {"runs": chosen.runs, "slices": chosen.slices, "size": chosen.size, "sender": chosen.sender},
             "plugin": counters,
             "machine": {"platform": platform.platform(), "cores": os.cpu_count(), "load_after": os.getloadavg()[0]},
         }
