@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx2
+import nibabel as nib
 import numpy as np
 from pydicom import dcmread
 from scipy import ndimage
@@ -239,13 +240,30 @@ class RunningNode:
                 found += self.archive.fetch_series(status)
         return found
 
-    def prediction(self, images: ImageSeries) -> np.ndarray:
-        """The one prediction that stands in the archive for a series, read back as a label map."""
-        (file,) = self.objects("prediction", images)
+    def prediction(self, images: ImageSeries, of: Any = None) -> np.ndarray:
+        """The one prediction that stands in the archive for a study, or that of a round, read back as a label map."""
+        if of is None:
+            (file,) = self.objects("prediction", images)
+        else:
+            (result,) = (r for r in self.store.records.results_of(of.round_id) if r.kind == "prediction")
+            (file,) = self.archive.fetch_series(self.archive.find_series(result.series_instance_uid))
         labels_DHW = np.zeros(images.volume.geometry.shape, dtype=np.uint8)
         for segment in read_seg(file, images).segments:
             labels_DHW[segment.mask_DHW] = segment.number
         return labels_DHW
+
+
+def label_map_on_grid(nifti: Path, affine_lps: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """A NIfTI label map (x, y, z; RAS) on a series' grid (slice, row, column; LPS), by its affine."""
+    image = nib.load(nifti)
+    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps
+    to_voxel = np.linalg.inv(image.affine) @ to_ras
+    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 3)
+    voxel = np.rint(index @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
+    data = np.asarray(image.dataobj)
+    assert (voxel >= 0).all()
+    assert (voxel < data.shape).all()
+    return data[tuple(voxel.T)].reshape(shape)
 
 
 def reader(images: ImageSeries, truth_DHW: np.ndarray) -> Reader:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pytest
-from node_harness import dice, now, phantom, reader, running_node, wait_for
+from node_harness import dice, label_map_on_grid, now, phantom, reader, running_node, wait_for
 
 from dicom_io.pacs.dimse import send
 from dicom_io.read_series import read_series
@@ -17,23 +16,10 @@ from learner.demo.orthanc import LocalOrthanc
 pytestmark = [pytest.mark.orthanc, pytest.mark.data]
 
 
-def on_grid(nifti: Path, affine_lps: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """A NIfTI label map (x, y, z; RAS) on a series' grid (slice, row, column; LPS), by its affine."""
-    image = nib.load(nifti)
-    to_ras = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_lps
-    to_voxel = np.linalg.inv(image.affine) @ to_ras
-    index = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), axis=-1).reshape(-1, 3)
-    voxel = np.rint(index @ to_voxel[:3, :3].T + to_voxel[:3, 3]).astype(int)
-    data = np.asarray(image.dataobj)
-    assert (voxel >= 0).all()
-    assert (voxel < data.shape).all()
-    return data[tuple(voxel.T)].reshape(shape)
-
-
 def test_the_answer_is_there_and_good(tmp_path: Path, make_orthanc: Callable[..., LocalOrthanc], data_dir: Path) -> None:
     files = [path.read_bytes() for path in sorted((data_dir / "prostatex" / "ProstateX-0000_t2_tra").glob("*"))]
     source = read_series(files)
-    zones = on_grid(
+    zones = label_map_on_grid(
         data_dir / "prostatex" / "ProstateX-0000_zones_human.nii.gz",
         source.volume.geometry.affine,
         source.volume.geometry.shape,
