@@ -1,4 +1,4 @@
-"""Seconds from the store of an annotation to the answer in the archive, and its Dice, on a real prostate MR, the trainer at work.
+"""Seconds from storing an annotation to the answer in the archive, and its Dice: a real prostate MR, the trainer at work.
 
 A real Orthanc with the plugin and ``apprentice serve``. Each run sends ProstateX-0000 (384x384x19, axial T2) as a new series by
 C-STORE, draws four slices of its human zones (first and last of the gland among them, the others evenly between), stores them

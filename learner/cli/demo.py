@@ -23,7 +23,7 @@ def demo(
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each case.")] = 3,
     slices: Annotated[int, typer.Option(min=1, help="Slices drawn in each round.")] = 3,
     cases: Annotated[int | None, typer.Option(min=1, help="Cases at most; all if left out.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Training steps after each round.")] = 25,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps after each round.")] = 40,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of answering and of training.")] = 2,
 ) -> None:
     """Watch a PACS learn: send images to a real Orthanc, draw on a few slices, and measure what comes back."""
