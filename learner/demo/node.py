@@ -21,7 +21,9 @@ from learner.demo.client import NodeClient
 from learner.demo.errors import DemoError
 from learner.demo.orthanc import LocalOrthanc, PluginOptions
 from learner.demo.report import DemoOptions
+from learner.errors import StoreError
 from learner.storage.files import write_whole
+from learner.storage.sweep import FolderLock
 
 USER = "demo"
 _MARKER = "made-by-apprentice-demo"
@@ -46,7 +48,7 @@ class DemoNode:
 
     def __init__(self, options: DemoOptions, data: DemoData) -> None:
         self._folder = options.folder.resolve()
-        _prepare(self._folder, keep=options.keep)
+        self._lock = _prepare(self._folder, keep=options.keep)
         password = secrets.token_urlsafe(12)
         port = _free_port()
         self.learner_url = f"http://127.0.0.1:{port}"
@@ -88,6 +90,7 @@ class DemoNode:
         self.orthanc.stop()
         self.archive.close()
         self.client.close()
+        self._lock.release()
 
     def check_alive(self) -> None:
         """Raises a DemoError if one of the two has ended."""
@@ -130,22 +133,26 @@ class DemoNode:
         return "\n".join(_lines(self.learner_log)[-_SHOWN_LOG_LINES:])
 
 
-def _prepare(folder: Path, *, keep: bool) -> None:
-    """A folder of the demo's own, empty but for what is to be kept."""
+def _prepare(folder: Path, *, keep: bool) -> FolderLock:
+    """A folder of the demo's own, empty but for what is to be kept; nobody else's while the lock is held."""
     marker = folder / _MARKER
     try:
         if folder.is_dir() and any(folder.iterdir()) and not marker.is_file():
             raise DemoError(f"{folder} holds other things; name another folder for the demo's node, or empty it")
         folder.mkdir(parents=True, exist_ok=True)
         marker.touch()
+        lock = FolderLock(folder)
         for name in () if keep else _PARTS:
             path = folder / name
             if path.is_dir():
                 shutil.rmtree(path)
             else:
                 path.unlink(missing_ok=True)
+    except StoreError:
+        raise DemoError(f"{folder} is in use by a demo that still runs; end that one, or name another with --work") from None
     except OSError as error:
         raise DemoError(f"{folder} cannot be used ({error.strerror}); name another folder for the demo's node") from None
+    return lock
 
 
 def _write_configuration(folder: Path, options: DemoOptions, data: DemoData, orthanc: LocalOrthanc, port: int) -> Path:
