@@ -6,7 +6,8 @@ Nagle's algorithm is off on every connection: with it each C-STORE waits some 40
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 from pydicom import Dataset
@@ -18,6 +19,8 @@ from dicom_io.errors import PacsError, PacsRefused, PacsUnavailable
 from dicom_io.pacs.part10 import read_whole
 
 _MAX_CONTEXTS = 128
+_TRIES = 3
+"""Associations in a row that may break off before one object is stored."""
 _WARNINGS = (0xB000, 0xB006, 0xB007)
 _REJECTED_PERMANENT = 0x01
 _PROCESSING_FAILURE = 0x0110
@@ -60,7 +63,7 @@ def send(
     timeout: float = 30.0,
     progress: Progress | None = None,
 ) -> None:
-    """Sends files in one association, as a modality does.
+    """Sends files in one association, as a modality does; goes on in another one where it breaks off.
 
     Args:
         files: DICOM Part 10 files; they leave in this order and in the transfer syntax that they have.
@@ -72,18 +75,40 @@ def send(
 
     Raises:
         PacsRefused: a file is not whole, or the SCP refuses the association, the kind of object, or an object.
-        PacsUnavailable: no connection, or it broke off; what was sent before stands.
+        PacsUnavailable: no connection, or it broke off again and again; what was sent before stands.
     """
     datasets = [read_whole(file) for file in files]
-    if not datasets:
-        return
     peer = _Peer(address, called_aet, calling_aet, timeout)
+    sent = tries = 0
+    while sent < len(datasets):
+        before = sent
+        try:
+            with closing(_sending(peer, datasets[sent:])) as steps:
+                for _ in steps:
+                    sent += 1
+                    if progress is not None:
+                        progress(sent)
+        except _Interrupted:
+            tries = 1 if sent > before else tries + 1
+            if tries >= _TRIES:
+                raise
+
+
+class _Interrupted(PacsUnavailable):
+    """The association ended, or an answer did not come. Storing is idempotent, so another association can go on from there.
+
+    pynetdicom 3.0.4 itself loses an answer once in some thousands on a busy machine: its reactor thread may take the answer off
+    the queue while ``send_c_store`` believes it to be paused.
+    """
+
+
+def _sending(peer: _Peer, datasets: Sequence[Dataset]) -> Generator[None, None, None]:
+    """Sends in one association; yields after each object."""
     association = _associate(peer, _contexts(peer.subject, datasets))
     try:
-        for number, dataset in enumerate(datasets, start=1):
+        for dataset in datasets:
             _store(peer.subject, association, dataset)
-            if progress is not None:
-                progress(number)
+            yield
     finally:
         if association.is_established:
             association.release()
@@ -146,9 +171,9 @@ def _store(subject: str, association: Association, dataset: Dataset) -> None:
     except ValueError as error:  # no presentation context was accepted, or the data set cannot be encoded
         raise _not_accepted(subject, dataset.SOPClassUID, dataset.file_meta.TransferSyntaxUID) from error
     except RuntimeError as error:  # the association ended meanwhile
-        raise PacsUnavailable(subject, "the association broke off", _TRIED_AGAIN) from error
+        raise _Interrupted(subject, "the association broke off", _TRIED_AGAIN) from error
     if "Status" not in answer:
-        raise PacsUnavailable(subject, "no answer came", _TRIED_AGAIN)
+        raise _Interrupted(subject, "no answer came", _TRIED_AGAIN)
     status = int(answer.Status)
     if status != 0 and status not in _WARNINGS:
         raise _failure(subject, status)
