@@ -15,7 +15,12 @@ from rich.console import Console
 from learner.demo.play import run_demo
 from learner.demo.report import DemoOptions, DemoReport
 
-pytestmark = [pytest.mark.orthanc, pytest.mark.slow, pytest.mark.timeout(900)]  # a busy machine trains slowly
+pytestmark = [
+    pytest.mark.orthanc,
+    pytest.mark.slow,
+    pytest.mark.timeout(900),  # a busy machine trains slowly
+    pytest.mark.xdist_group("demo"),  # all look at one played demo
+]
 
 CASES, ROUNDS, SLICES = 3, 2, 2
 

@@ -16,7 +16,7 @@ from dicom_io.read_series import read_series
 from dicom_io.reader_objects import write_drawing_seg
 from learner.demo.orthanc import LocalOrthanc
 
-pytestmark = pytest.mark.orthanc
+pytestmark = [pytest.mark.orthanc, pytest.mark.xdist_group("bad input")]
 
 
 @pytest.fixture(scope="module")
