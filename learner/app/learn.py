@@ -114,6 +114,7 @@ class Learn:
             self._store.jobs.finish(job)
         self._store.files.drop_example(job.round_id)
         self._store.checkpoints.prune(example.task_id)
+        trainer.tidy()
         _log.info("learned", round=job.round_id, checkpoint=checkpoint.name, **facts)
 
     def _trainer(self, task_id: str, label_count: int) -> Trainer:

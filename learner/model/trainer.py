@@ -70,6 +70,7 @@ class OnlineTrainer:
         self._parts: _Parts | None = None
         self._steps = 0
         self._skipped = 0
+        self._index_before = memory.index()
 
     @property
     def steps(self) -> int:
@@ -118,6 +119,7 @@ class OnlineTrainer:
             )
         torch.set_num_threads(self._settings.threads)
         before = self._capture()
+        self._index_before = before.replay
         try:
             return self._learn(example, max(steps, self._settings.first_case_steps - self._steps), between_steps)
         except BaseException:
@@ -247,6 +249,10 @@ class OnlineTrainer:
     def save(self) -> bytes:
         """The whole state as one file; loads without pickle."""
         return dump_state(self._capture())
+
+    def tidy(self) -> None:
+        """See :meth:`learner.ports.Trainer.tidy`."""
+        self._memory.collect_garbage(keep=[self._index_before])
 
     def restore(self, state: bytes) -> None:
         """Goes back to a state that ``save`` gave.

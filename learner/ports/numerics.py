@@ -100,3 +100,10 @@ class Trainer(Protocol):
     def restore(self, state: bytes) -> None:
         """Goes back to a state that ``save`` gave."""
         ...
+
+    def tidy(self) -> None:
+        """Removes files of the replay memory that neither the state as it is nor the one before the last job needs.
+
+        Call it once the state is kept: a job that is done again needs the files of the state that it begins from.
+        """
+        ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from learner.storage.store import LocalStore, SystemClock
 
 class CountingTrainer:
     """A trainer whose weights are the list of what it learned, so that a repeated or lost job shows."""
+
+    tidied: ClassVar[list[int]] = []
 
     def __init__(self) -> None:
         self.weights: list[str] = []
@@ -39,6 +42,9 @@ class CountingTrainer:
 
     def restore(self, state: bytes) -> None:
         self.weights = json.loads(state)
+
+    def tidy(self) -> None:
+        self.tidied.append(len(self.weights))
 
 
 class Machine:
@@ -98,6 +104,19 @@ def test_each_job_makes_one_checkpoint_and_leaves_no_example(machine: Machine) -
     assert machine.weights() == ["a.0", "a.1", "a.2", "b.0", "b.1", "b.2"]
     assert [c.number for c in machine.store.checkpoints.history("liver")] == [2, 1]
     assert list((machine.store.folder / "examples").iterdir()) == []
+
+
+def test_the_replay_memory_is_tidied_only_once_the_checkpoint_stands(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    CountingTrainer.tidied.clear()
+    machine.add("a")
+    learn = machine.learn()
+    with monkeypatch.context() as patch:
+        patch.setattr(machine.store.checkpoints, "add", lambda *_args, **_named: (_ for _ in ()).throw(OSError("disk full")))
+        learn.run_once()
+    assert CountingTrainer.tidied == []
+    machine.due()
+    learn.run_once()
+    assert CountingTrainer.tidied == [3]
 
 
 def test_a_restarted_trainer_goes_on_from_the_checkpoint(machine: Machine) -> None:

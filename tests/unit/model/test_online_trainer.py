@@ -203,3 +203,18 @@ def test_the_learning_rate_rises_then_falls_to_a_floor(settings: TrainingSetting
     rates = [learning_rate(settings, step) for step in (0, settings.warm_up_steps, 1000, 10**6, 10**7)]
     assert rates[0] < rates[2] < rates[1] < settings.learning_rate
     assert rates[3] == rates[4] == settings.learning_rate * settings.learning_rate_floor
+
+
+def test_the_replay_folder_holds_no_more_than_two_states_need(
+    make_example: MakeExample, settings: TrainingSettings, propagator: object, tmp_path: Path
+) -> None:
+    trainer = OnlineTrainer(2, settings, ReplayMemory(tmp_path, 2**24), propagator)
+    for number in range(4):
+        before = trainer.save()
+        trainer.learn(make_example(number, key="the same case"), 1, _nothing)
+        trainer.tidy()
+        assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == min(number + 1, 2)
+    after = trainer.save()
+    trainer.restore(before)
+    trainer.learn(make_example(3, key="the same case"), 1, _nothing)
+    assert trainer.save() == after, "the job that is done again finds the files that it needs"
