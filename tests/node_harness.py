@@ -286,11 +286,12 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running_node(
-    folder: Path, make_orthanc: Callable[..., LocalOrthanc], *, start: bool = True, **options: Any
+    folder: Path, make_orthanc: Callable[..., LocalOrthanc], *, start: bool = True, orthanc_stable_age: int = 1, **options: Any
 ) -> Iterator[RunningNode]:
     """Orthanc with the plugin and a learner, both gone at the end."""
     port = free_port()
-    orthanc = make_orthanc(plugin=PluginOptions(learner_url=f"http://127.0.0.1:{port}"))
+    plugin = PluginOptions(learner_url=f"http://127.0.0.1:{port}")
+    orthanc = make_orthanc(plugin=plugin, stable_age=orthanc_stable_age)
     orthanc.start()
     node = RunningNode(folder, orthanc, port, **options)
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from node_harness import RunningNode, now, phantom, reader, running_node, wait_for
 
+from dicom_io.read_series import read_series
 from learner.demo.orthanc import LocalOrthanc
 
 pytestmark = pytest.mark.orthanc
@@ -90,6 +91,24 @@ def test_orthanc_killed_between_last_instance_and_stability(tmp_path: Path, make
         images = node.send(files)
         drawing = reader(images, truth_DHW).draw([4, 9], now())
         node.archive.store(drawing)
+        node.answered(drawing)
+        one_answer_each(node)
+
+
+def test_an_annotation_that_waits_is_answered_though_stability_is_never_told(
+    tmp_path: Path, make_orthanc: Callable[..., LocalOrthanc]
+) -> None:
+    """Orthanc dies between the last instance and stability, and never tells of it: the scan after the outage finds it."""
+    with running_node(tmp_path, make_orthanc, orthanc_stable_age=30) as node:
+        files, truth_DHW = phantom()
+        drawing = reader(read_series(files), truth_DHW).draw([4, 9], now())
+        node.archive.store(drawing)
+        node.answered(drawing, "waiting")
+        for file in files:
+            node.archive.store(file)
+        node.orthanc.kill()
+        wait_for(lambda: node.get("/status")["node"]["archive_error"], "the outage to be seen")
+        node.orthanc.start()
         node.answered(drawing)
         one_answer_each(node)
 
