@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dicom_io.annotation import SparseAnnotation
+from dicom_io.annotation import PlaneKind, SparseAnnotation
 from learner.domain.proxy import ProxyMask, imprint
 
 FloatArray = npt.NDArray[np.float32]
@@ -22,6 +22,10 @@ LabelArray = npt.NDArray[np.uint8]
 _TRUST_GRID = tuple(round(0.1 * step, 1) for step in range(10))
 _PRIOR_STRENGTH = 0.01
 _FLOOR = 0.1
+_SINGLE_GAP = 4.0
+"""Slices that count as the gap where a single one is drawn."""
+_FOUND = 0.1
+"""Share of the usual drawn area from which on a network has found the structure on a slice."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ class LeftOut:
     network_CHW: FloatArray | None
 
 
-def blend(proxy: FloatArray, confidence: FloatArray, network: FloatArray, trust: float) -> FloatArray:
+def blend(proxy: FloatArray, confidence: FloatArray, network: FloatArray, trust: float | FloatArray) -> FloatArray:
     """Mean of both ends, voxel by voxel.
 
     The network's weight is its trust t times the doubt in the proxy, against the distrust in the network times the proxy's
@@ -51,7 +55,7 @@ def blend(proxy: FloatArray, confidence: FloatArray, network: FloatArray, trust:
         proxy: float32 probabilities, classes first.
         confidence: float32 in [0, 1], of the shape of one class.
         network: float32 probabilities of the same shape as ``proxy``.
-        trust: in [0, 1].
+        trust: in [0, 1]; a number, or an array that broadcasts to one class.
     """
     for_network = trust * (1.0 - confidence)
     for_proxy = (1.0 - trust) * (confidence + _FLOOR)
@@ -80,8 +84,42 @@ def fuse(
     elif back_end_CDHW is None or trust <= 0:
         soft_CDHW = proxy.soft_CDHW
     else:
-        soft_CDHW = blend(proxy.soft_CDHW, proxy.confidence_DHW, back_end_CDHW, trust)
+        by_slice: float | FloatArray = trust
+        if annotation is not None:
+            by_slice = np.float32(trust) * knowledge_of_ends(back_end_CDHW, annotation)[:, None, None]
+        soft_CDHW = blend(proxy.soft_CDHW, proxy.confidence_DHW, back_end_CDHW, by_slice)
     return soft_CDHW if annotation is None else imprint(soft_CDHW, annotation)
+
+
+def knowledge_of_ends(back_end_CDHW: FloatArray, annotation: SparseAnnotation) -> FloatArray:
+    """How far a network may continue a structure beyond the outermost drawn slices, where no end is stated.
+
+    Drawn slices show where the structure is and never where it is not, so trust earned on them says nothing about its ends. A
+    network that finds the structure on slices more than two gaps away as well has not learned where it ends.
+
+    Args:
+        back_end_CDHW: float32 probabilities of the network.
+        annotation: what is known.
+
+    Returns:
+        float32 factor of the trust for each slice ``(D,)``: 1 between drawn slices and beside a stated end; elsewhere the
+        share of far slices that the network leaves empty, and 1 where the series ends before there are any.
+    """
+    factor = np.ones(len(annotation.labels_DHW), dtype=np.float32)
+    drawn = [i for i in annotation.planes_of(PlaneKind.DRAWN) if annotation.labels_DHW[i].any()]
+    if not drawn:
+        return factor
+    gap = (drawn[-1] - drawn[0]) / (len(drawn) - 1) if len(drawn) > 1 else _SINGLE_GAP
+    empty = annotation.planes_of(PlaneKind.ABSENT)
+    index = np.arange(len(factor))
+    below = index < drawn[0] if not any(i < drawn[0] for i in empty) else np.zeros(len(factor), dtype=np.bool_)
+    above = index > drawn[-1] if not any(i > drawn[-1] for i in empty) else np.zeros(len(factor), dtype=np.bool_)
+    far = (below & (index < drawn[0] - 2 * gap)) | (above & (index > drawn[-1] + 2 * gap))
+    if far.any():
+        areas = (back_end_CDHW.argmax(axis=0) > 0).sum(axis=(1, 2))
+        usual = float(np.mean([(annotation.labels_DHW[i] > 0).sum() for i in drawn]))
+        factor[below | above] = 1.0 - float(np.mean(areas[far] > _FOUND * usual))
+    return factor
 
 
 def earned_trust(slices: Sequence[LeftOut]) -> float:

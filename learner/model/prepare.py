@@ -36,7 +36,7 @@ def resample(array_CDHW: FloatArray, shape_DHW: Triple) -> FloatArray:
     """Linear resampling of all channels to ``shape_DHW``; the volumes' outer faces coincide, coarsening is antialiased."""
     if array_CDHW.shape[1:] == shape_DHW:
         return array_CDHW
-    tensor = torch.from_numpy(np.ascontiguousarray(array_CDHW, dtype=np.float32))
+    tensor = torch.from_numpy(np.array(array_CDHW, dtype=np.float32))  # a copy: torch wants arrays that may be written
     depth = tensor.shape[1]
     if tuple(tensor.shape[2:]) != shape_DHW[1:]:
         tensor = F.interpolate(tensor, size=shape_DHW[1:], mode="bilinear", antialias=True, align_corners=False)

@@ -3,8 +3,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dicom_io.annotation import Plane, SparseAnnotation
-from learner.domain.fusion import LeftOut, blend, earned_trust, estimated_dice, fuse, pooled_dice, trust_from_first_slices
+from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from learner.domain.fusion import (
+    LeftOut,
+    blend,
+    earned_trust,
+    estimated_dice,
+    fuse,
+    knowledge_of_ends,
+    pooled_dice,
+    trust_from_first_slices,
+)
 from learner.domain.proxy import ProxyMask
 from learner.domain.residual import residual
 
@@ -113,3 +122,44 @@ def test_the_residual_is_the_largest_difference_of_any_class() -> None:
     assert residual(one, None) is None
     with pytest.raises(ValueError, match="cannot be compared"):
         residual(one, other[:2])
+
+
+DEPTH = 20
+
+
+def stack(*slices: int) -> np.ndarray:
+    labels_DHW = np.zeros((DEPTH, 12, 12), np.uint8)
+    labels_DHW[list(slices), 3:9, 3:9] = 1
+    return labels_DHW
+
+
+def drawn_on(*slices: int, absent: tuple[int, ...] = ()) -> SparseAnnotation:
+    known_LDHW = np.zeros((1, DEPTH, 12, 12), bool)
+    known_LDHW[:, [*slices, *absent]] = True
+    planes = [Plane(0, i) for i in slices] + [Plane(0, i, PlaneKind.ABSENT) for i in absent]
+    return SparseAnnotation(stack(*slices), known_LDHW, tuple(sorted(planes)))
+
+
+def answer_beyond(network_DHW: np.ndarray, annotation: SparseAnnotation) -> list[int]:
+    """Slices with foreground in the answer, where the proxy claims nothing beyond slices 8 to 12 and is not sure of it."""
+    proxy = ProxyMask(one_hot(stack(8, 9, 10, 11, 12)), np.full((DEPTH, 12, 12), 0.1, np.float32), "test")
+    labels_DHW = fuse(proxy, one_hot(network_DHW), annotation, 0.9).argmax(axis=0)
+    return [int(i) for i in np.flatnonzero(labels_DHW.any(axis=(1, 2)))]
+
+
+def test_a_network_that_finds_the_structure_everywhere_continues_it_nowhere() -> None:
+    assert answer_beyond(stack(*range(DEPTH)), drawn_on(8, 10, 12)) == [8, 9, 10, 11, 12]
+
+
+def test_a_network_that_knows_where_the_structure_ends_continues_it() -> None:
+    assert answer_beyond(stack(*range(6, 15)), drawn_on(8, 10, 12)) == list(range(6, 15))
+
+
+def test_stated_ends_leave_the_network_its_say() -> None:
+    factor = knowledge_of_ends(one_hot(stack(*range(DEPTH))), drawn_on(8, 10, 12, absent=(5, 15)))
+    assert (factor == 1).all()
+
+
+def test_between_drawn_slices_the_network_keeps_its_say() -> None:
+    factor = knowledge_of_ends(one_hot(stack(*range(DEPTH))), drawn_on(8, 10, 12))
+    assert factor.tolist() == [0.0] * 8 + [1.0] * 5 + [0.0] * 7
