@@ -29,5 +29,4 @@ class Code:
 
 
 ANATOMICAL_STRUCTURE = Code("91723000", "SCT", "Anatomical Structure")
-MORPHOLOGICALLY_ABNORMAL_STRUCTURE = Code("49755003", "SCT", "Morphologically Abnormal Structure")
-"""Segmented property categories of PS3.16 CID 7150 that tasks use most."""
+"""Segmented property category of PS3.16 CID 7150 that tasks use most."""

@@ -75,11 +75,3 @@ class Geometry:
         """Whether positions in both mean the same place: equal frames of reference, neither of them derived."""
         derived = self.frame_of_reference_is_derived or other.frame_of_reference_is_derived
         return not derived and self.frame_of_reference_uid == other.frame_of_reference_uid
-
-    def same_grid(self, other: Geometry, tolerance_mm: float = 1e-2) -> bool:
-        """Whether both have the same voxels: same space and shape, and no corner further apart than ``tolerance_mm``."""
-        if not self.same_space(other) or self.shape != other.shape:
-            return False
-        top = np.array(self.shape) - 1.0
-        corners = np.array([[i, j, k] for i in (0.0, top[0]) for j in (0.0, top[1]) for k in (0.0, top[2])])
-        return bool(np.abs(self.to_patient(corners) - other.to_patient(corners)).max() <= tolerance_mm)

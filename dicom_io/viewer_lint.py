@@ -20,7 +20,6 @@ from dicom_io.identifiers import is_valid_uid
 from dicom_io.volume import ImageSeries
 
 PARAMETRIC_MAP_CLASS = "1.2.840.10008.5.1.4.1.1.30"
-KEY_OBJECT_CLASS = "1.2.840.10008.5.1.4.1.1.88.59"
 HIDDEN_WORDS = ("couch", "tabletop", "patient support")
 """Words in a segment's texts at which Weasis hides it."""
 MAX_FRAMES = 400
@@ -177,12 +176,6 @@ def _segments(subject: _Subject) -> Iterator[Finding]:
     used = {integer(group, "ReferencedSegmentNumber") for group in groups}
     if undefined := used - set(found):
         yield _error("segment-numbers", f"Frames belong to undefined segments {sorted(undefined)}.", "Define them.")
-
-
-def _segment_identification(subject: _Subject, frame: Dataset) -> Dataset | None:
-    """The frame's segment, or the one that all frames share, as writers of a single segment have it."""
-    holder = frame if "SegmentIdentificationSequence" in frame else subject.shared
-    return first_item(holder, "SegmentIdentificationSequence")
 
 
 def _hidden_words(subject: _Subject) -> Iterator[Finding]:

@@ -126,7 +126,6 @@ def _answer(
         residual_DHW=zeros_DHW if disputed_DHW is None else disputed_DHW,
         change_DHW=zeros_DHW if change_DHW is None else change_DHW,
         guidance=rank_slices(soft_CDHW, disputed_DHW, annotation, len(labels_DHW), trust=ends.trust),
-        back_end_labels_DHW=None if alone_CDHW is None else alone_CDHW.argmax(axis=0).astype(np.uint8),
         proxy_labels_DHW=None if ends.proxy is None else ends.proxy.labels_DHW,
         estimated_dice=expected,
     )

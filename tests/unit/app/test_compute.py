@@ -131,7 +131,7 @@ def test_the_residual_goes_as_a_map_too_where_the_site_wants_it(tmp_path: Path) 
     zeros_DHW = np.zeros(labels_DHW.shape, dtype=np.float32)
     soft_CDHW = np.stack([labels_DHW == 0, labels_DHW == 1]).astype(np.float32)
     residual_DHW = zeros_DHW + np.float32(0.6) * (labels_DHW > 0)
-    answer = Answer(labels_DHW, soft_CDHW, residual_DHW, zeros_DHW, Guidance(()), labels_DHW, labels_DHW)
+    answer = Answer(labels_DHW, soft_CDHW, residual_DHW, zeros_DHW, Guidance(()), labels_DHW)
     identity = RoundIdentity("trigger", 1, "prostate-1", 1.0)
     kinds = [r.kind for r in build_results(scene.images, TASK, answer, identity)]
     assert kinds == ["prediction", "residual"]
