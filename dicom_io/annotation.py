@@ -26,11 +26,15 @@ class AnnotationHeader:
         modality: ``SEG``, ``SR`` or ``RTSTRUCT``.
         referenced_series_uids: image series that the object names, in its order; may be empty.
         referenced_sop_instance_uids: image instances that the object names; may be empty.
+        referenced_frames: frames of multi-frame images that the object names, as SOP Instance UID and frame number from 1.
         frame_of_reference_uid: the object's frame of reference, or an empty string.
         reader: Content Creator's Name, Operators' Name or the observer of an SR; empty where none is given.
         description: Series Description or Content Label.
         manufacturer: Manufacturer (0008,0070) of the writing software.
         created: Content Date and Time as ``YYYYMMDDHHMMSS``, or an empty string.
+        content_label: Content Label, Structure Set Label or the title of an SR; empty where absent.
+        content_description: Content Description or Structure Set Description; empty where absent.
+        station: Station Name (0008,1010), empty where absent.
     """
 
     sop_instance_uid: str
@@ -40,11 +44,15 @@ class AnnotationHeader:
     modality: str
     referenced_series_uids: tuple[str, ...] = ()
     referenced_sop_instance_uids: tuple[str, ...] = ()
+    referenced_frames: tuple[tuple[str, int], ...] = ()
     frame_of_reference_uid: str = ""
     reader: str = ""
     description: str = ""
     manufacturer: str = ""
     created: str = ""
+    content_label: str = ""
+    content_description: str = ""
+    station: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +68,8 @@ class DrawnSegment:
         algorithm_type: ``MANUAL``, ``SEMIAUTOMATIC``, ``AUTOMATIC``, or an empty string.
         algorithm_name: Segment Algorithm Name (0062,0009), or an empty string.
         tracking_identifier: Tracking ID (0062,0020), or an empty string.
+        planes: array axis and index of each plane of the volume on which a contour lies; None for a voxel segmentation, whose
+            frames do not say in which plane somebody drew.
     """
 
     number: int
@@ -70,6 +80,7 @@ class DrawnSegment:
     algorithm_type: str = ""
     algorithm_name: str = ""
     tracking_identifier: str = ""
+    planes: frozenset[tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, eq=False)

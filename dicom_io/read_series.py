@@ -18,7 +18,7 @@ from dicom_io.datasets import UNREADABLE, integer, items, lenient, number, numbe
 from dicom_io.errors import InvalidObject, SeriesNotAVolume, UnsupportedObject
 from dicom_io.geometry import Geometry
 from dicom_io.identifiers import derived_uid
-from dicom_io.volume import ImageSeries, SeriesReference, Volume
+from dicom_io.volume import AcquiredSlice, ImageSeries, SeriesReference, Volume
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -69,9 +69,9 @@ def read_series(files: Iterable[bytes]) -> ImageSeries:
         if not datasets:
             raise SeriesNotAVolume("series", "it holds no instance", "Send the images.")
         name = _series_name(datasets)
-        slices = [_slice_of(dataset) for dataset in datasets]
-        _refuse_mixture(name, slices)
-        ordered = _sorted_along_normal(slices)
+        parts = [_slice_of(dataset) for dataset in datasets]
+        _refuse_mixture(name, parts)
+        ordered = _sorted_along_normal(parts)
         step = _regular_step(name, ordered)
         geometry, more = _geometry(ordered, step)
         voxels_DHW, inverted = _voxels(ordered)
@@ -86,7 +86,12 @@ def read_series(files: Iterable[bytes]) -> ImageSeries:
         )
         volume = Volume(voxels_DHW, geometry, reference, unit=text(first, "RescaleType"))
         headers = tuple(_header(part.dataset) for part in ordered)
-    return ImageSeries(volume, headers, (*remarks, *more, *inverted))
+        slices = tuple(
+            AcquiredSlice(part.uid, 0, (x, y, z), plane)
+            for plane, part in enumerate(ordered)
+            for x, y, z in (part.position.tolist(),)
+        )
+    return ImageSeries(volume, headers, slices, geometry.shape[1:], (*remarks, *more, *inverted))
 
 
 def _without_repetition(datasets: Sequence[Dataset]) -> tuple[list[Dataset], list[str]]:

@@ -23,6 +23,8 @@ class Example:
         spacing_DHW: distance of neighbouring voxel centres in mm.
         annotation: human drawing, and nothing else.
         proxy: the proxy mask propagated from ``annotation``.
+        agreement_DHW: float32 in [0, 1], the share of the readers who drew a voxel that agree with ``annotation`` there; None
+            where nobody disagrees. Known voxels count by it.
     """
 
     key: str
@@ -32,6 +34,7 @@ class Example:
     spacing_DHW: tuple[float, float, float]
     annotation: SparseAnnotation
     proxy: ProxyMask
+    agreement_DHW: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not self.image_DHW.shape == self.annotation.labels_DHW.shape == self.proxy.confidence_DHW.shape:
