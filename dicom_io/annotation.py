@@ -91,11 +91,13 @@ class Drawing:
         header: identity and references of the object.
         segments: all that the object *defines*, those without foreground included.
         remarks: what was left out or mended in reading, one sentence each.
+        resampled: whether it lay on another grid, so that borders may be off by a voxel that nobody drew.
     """
 
     header: AnnotationHeader
     segments: tuple[DrawnSegment, ...]
     remarks: tuple[str, ...] = ()
+    resampled: bool = False
 
 
 class PlaneKind(StrEnum):
@@ -123,6 +125,13 @@ class Plane:
     index: int
     kind: PlaneKind = PlaneKind.DRAWN
 
+    @property
+    def where(self) -> tuple[slice, slice, slice]:
+        """What indexes the plane's voxels in a volume; the plane stays an axis of length 1."""
+        whole = slice(None)
+        one = slice(self.index, self.index + 1)
+        return (one if self.axis == 0 else whole, one if self.axis == 1 else whole, one if self.axis == 2 else whole)
+
 
 @dataclass(frozen=True, eq=False)
 class SparseAnnotation:
@@ -133,7 +142,7 @@ class SparseAnnotation:
         known_LDHW: bool, for each label (first axis, label number - 1) the voxels at which its presence or absence is known.
         planes: the known planes, sorted, without repetition of (axis, index).
         sources: SOP Instance UIDs of the objects that it comes from, oldest first.
-        readers: who drew it, without repetition.
+        readers: who drew it, without repetition; the station or the maker of the software where no name is given.
 
     Raises:
         ValueError: if shapes disagree, a label exceeds L, or a label stands where it is not known.
@@ -163,8 +172,29 @@ class SparseAnnotation:
 
     @property
     def known_DHW(self) -> BoolArray:
-        """Voxels at which every label is known."""
-        return np.asarray(self.known_LDHW.all(axis=0))
+        """Voxels at which every label is known; where a label stands, all others are known to be absent."""
+        return np.asarray(self.known_LDHW.all(axis=0) | (self.labels_DHW > 0))
+
+    @property
+    def unknown_labels(self) -> tuple[int, ...]:
+        """Labels that are known on no plane: nobody looked for them, or drew strokes of them at most."""
+        numbers = range(1, self.label_count + 1)
+        return tuple(n for n in numbers if not any(self.known_LDHW[n - 1][plane.where].all() for plane in self.planes))
+
+    @property
+    def observed_DHW(self) -> BoolArray:
+        """Voxels at which every label is known except ``unknown_labels``; the same as ``known_DHW`` where there are none."""
+        unknown = self.unknown_labels
+        seen = [n - 1 for n in range(1, self.label_count + 1) if n not in unknown]
+        return np.asarray(self.known_LDHW[seen].all(axis=0) | (self.labels_DHW > 0)) if seen else self.known_DHW
+
+    @property
+    def strokes_DHW(self) -> BoolArray:
+        """Voxels at which any label is known though they lie on no known plane."""
+        strokes_DHW: BoolArray = np.asarray(self.known_LDHW.any(axis=0))
+        for plane in self.planes:
+            strokes_DHW[plane.where] = False
+        return strokes_DHW
 
     def planes_of(self, *kinds: PlaneKind, axis: int = 0) -> tuple[int, ...]:
         """Indices, ascending, of the known planes of the given kinds (all kinds if none is given) along ``axis``."""

@@ -17,6 +17,9 @@
 
 from __future__ import annotations
 
+_MAX_TOLD = 400
+"""Characters; longer than any subject or problem that is worded here."""
+
 
 class DicomIoError(Exception):
     """Base of all errors of this package.
@@ -30,10 +33,17 @@ class DicomIoError(Exception):
     code = "dicom-io"
 
     def __init__(self, subject: str, problem: str, remedy: str) -> None:
+        subject, problem = _tellable(subject), _tellable(problem)
         super().__init__(f"{subject}: {problem}. {remedy}")
         self.subject = subject
         self.problem = problem
         self.remedy = remedy
+
+
+def _tellable(words: str) -> str:
+    """Fit for a log line and a page: values of a damaged object can be of any length and hold control characters."""
+    printable = "".join(character if character.isprintable() else "?" for character in words[:_MAX_TOLD])
+    return printable if len(words) <= _MAX_TOLD else printable + "..."
 
 
 class InvalidObject(DicomIoError):

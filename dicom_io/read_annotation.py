@@ -34,4 +34,7 @@ def read_annotation(file: bytes, source: ImageSeries) -> Drawing:
         SourceMissing: it refers to images that are not of ``source``.
         GeometryMismatch: it lies in another space than ``source``.
     """
-    return _READERS[inspect(file).modality](file, source)
+    dataset = parse(file)
+    with lenient():
+        header = header_of(dataset)
+        return _READERS[header.modality](dataset, header, source)

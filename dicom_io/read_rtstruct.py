@@ -3,78 +3,99 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 
-from dicom_io.annotation import AnnotationHeader, BoolArray, Drawing, DrawnSegment
-from dicom_io.annotation_header import header_of
-from dicom_io.contours import FloatArray, filled
-from dicom_io.datasets import coded, first_item, integer, items, lenient, parse, text
-from dicom_io.errors import EmptyAnnotation, GeometryMismatch, SourceMissing, UnsupportedObject
-from dicom_io.geometry import Geometry
+from dicom_io.acquired_grid import AcquiredGrid
+from dicom_io.annotation import AnnotationHeader, Drawing, DrawnSegment
+from dicom_io.datasets import UNREADABLE, coded, first_item, integer, items, text
+from dicom_io.errors import EmptyAnnotation, GeometryMismatch, SourceMissing
+from dicom_io.limits import MAX_CONTOUR_POINTS, MAX_MASK_VOXELS, refuse_excess
+from dicom_io.planar_contours import PlacedContour, mask_of, placed
 from dicom_io.volume import ImageSeries
 
-PLANE_TOLERANCE = 0.25
-"""How far the points of a contour may lie from a slice, as a share of the slice distance."""
+FloatArray = npt.NDArray[np.float64]
+
 _CLOSED = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+_OBLIQUE = "contour(s) that lie on no slice, or oblique to the image"
+_ELSEWHERE = "structure(s) in another frame of reference"
+_SEND = "Send the series that it was drawn on."
 
 
-def read_rtstruct(file: bytes, source: ImageSeries) -> Drawing:
+def read_rtstruct(dataset: Dataset, header: AnnotationHeader, source: ImageSeries) -> Drawing:
     """What is drawn in a structure set, on the grid of ``source``.
 
-    Contours of one structure on one slice are combined by exclusive or, so that an inner contour is a hole (the convention of
-    planning systems; contours that only touch or repeat nothing are not affected).
+    Contours of one structure in one plane are combined by exclusive or, so that an inner contour is a hole (the convention of
+    planning systems; contours that only touch are not affected, and one that is repeated counts once). Contours may lie on
+    acquired slices or across them, in planes of the volume.
 
     Args:
-        file: an RT Structure Set as a DICOM Part 10 file.
-        source: the image series that it was drawn on; its slices have to be parallel to the contours.
+        dataset: a parsed RT Structure Set.
+        header: its header.
+        source: the image series that it was drawn on.
 
     Raises:
-        InvalidObject, UnsupportedObject: it cannot be read.
+        UnsupportedObject: it holds more points or structures than are read.
         EmptyAnnotation: it holds no closed contour that encloses the centre of a pixel.
         SourceMissing: it names images that are not of ``source``, which has no frame of reference.
-        GeometryMismatch: it lies in another frame of reference, or on no slice of ``source``.
+        GeometryMismatch: it lies in another frame of reference, or on no plane of ``source``.
     """
-    dataset = parse(file)
-    with lenient():
-        header = header_of(dataset)
-        name = f"instance {header.sop_instance_uid}"
-        if header.modality != "RTSTRUCT":
-            raise UnsupportedObject(name, "it is no structure set", "Send an RTSTRUCT.")
-        _refuse_other_space(name, header, source)
-        left_out: Counter[str] = Counter()
-        segments = _segments(dataset, source.volume.geometry, left_out)
+    name = f"instance {header.sop_instance_uid}"
+    _refuse_other_images(name, header, source)
+    left_out: Counter[str] = Counter()
+    segments = _segments(dataset, name, header.frame_of_reference_uid, source, left_out)
     if not any(segment.mask_DHW.any() for segment in segments):
-        if left_out["contour(s) that lie on no slice"]:
-            raise GeometryMismatch(name, "its contours lie on no slice of the image", "Send the series it was drawn on.")
-        raise EmptyAnnotation(name, "it holds no closed contour around the centre of a pixel", "Draw a closed contour.")
+        _refuse_empty(name, header, source, left_out)
     return Drawing(header, segments, tuple(f"Left out: {count} {kind}." for kind, count in sorted(left_out.items())))
 
 
-def _refuse_other_space(name: str, header: AnnotationHeader, source: ImageSeries) -> None:
-    geometry, series = source.volume.geometry, source.volume.series
-    if geometry.frame_of_reference_is_derived:
-        if not set(header.referenced_sop_instance_uids) & set(series.sop_instance_uids):
-            problem = f"it names no image of series {series.series_instance_uid}, which has no frame of reference"
-            raise SourceMissing(name, problem, "Send the series that it was drawn on.")
+def _refuse_other_images(name: str, header: AnnotationHeader, source: ImageSeries) -> None:
+    if not source.volume.geometry.frame_of_reference_is_derived:
         return
-    theirs = header.frame_of_reference_uid
-    if theirs and theirs != geometry.frame_of_reference_uid:
-        problem = f"its frame of reference is {theirs}, the image's is {geometry.frame_of_reference_uid}"
-        raise GeometryMismatch(name, problem, "Send the series that it was drawn on.")
+    series = source.volume.series
+    if not set(header.referenced_sop_instance_uids) & set(series.sop_instance_uids):
+        problem = f"it names no image of series {series.series_instance_uid}, which has no frame of reference"
+        raise SourceMissing(name, problem, _SEND)
 
 
-def _segments(dataset: Dataset, geometry: Geometry, left_out: Counter[str]) -> tuple[DrawnSegment, ...]:
+def _refuse_empty(name: str, header: AnnotationHeader, source: ImageSeries, left_out: Counter[str]) -> None:
+    """Says why a structure set shows nothing on ``source``."""
+    if left_out[_ELSEWHERE]:
+        ours = source.volume.geometry.frame_of_reference_uid
+        problem = f"its frame of reference is {header.frame_of_reference_uid or 'none'}, the image's is {ours}"
+        raise GeometryMismatch(name, problem, _SEND)
+    if left_out[_OBLIQUE]:
+        raise GeometryMismatch(name, "its contours lie on no slice and in no other plane of the image", _SEND)
+    raise EmptyAnnotation(name, "it holds no closed contour around the centre of a pixel", "Draw a closed contour.")
+
+
+def _segments(
+    dataset: Dataset, name: str, frame_of_reference: str, source: ImageSeries, left_out: Counter[str]
+) -> tuple[DrawnSegment, ...]:
     """One segment for each structure that the set defines, in its order."""
     contours = {integer(item, "ReferencedROINumber"): item for item in items(dataset, "ROIContourSequence")}
     observed = {integer(item, "ReferencedROINumber"): item for item in items(dataset, "RTROIObservationsSequence")}
+    geometry, grid = source.volume.geometry, AcquiredGrid(source)
+    points, drawn = _PointCount(name), 0
+    nothing = np.broadcast_to(np.zeros((), bool), geometry.shape)  # an empty mask takes no memory
     segments = []
     for number, roi in enumerate(items(dataset, "StructureSetROISequence"), start=1):
         roi_number = integer(roi, "ROINumber")
         observation = observed.get(roi_number, Dataset())
         identified = first_item(observation, "RTROIIdentificationCodeSequence")
-        mask_DHW = _mask(contours.get(roi_number, Dataset()), geometry, left_out)
+        theirs = text(roi, "ReferencedFrameOfReferenceUID") or frame_of_reference
+        found: list[PlacedContour] = []
+        if theirs and not geometry.frame_of_reference_is_derived and theirs != geometry.frame_of_reference_uid:
+            left_out[_ELSEWHERE] += 1
+        else:
+            found = list(_contours(contours.get(roi_number, Dataset()), points, source, grid, left_out))
+        drawn += bool(found)
+        refuse_excess(name, "voxels of masks", drawn * int(np.prod(geometry.shape)), MAX_MASK_VOXELS)
+        mask_DHW, planes = mask_of(found, source, exclusive=True) if found else (nothing, frozenset[tuple[int, int]]())
         segments.append(
             DrawnSegment(
                 number=number,
@@ -83,36 +104,58 @@ def _segments(dataset: Dataset, geometry: Geometry, left_out: Counter[str]) -> t
                 type=coded(observation, "RTROIIdentificationCodeSequence"),
                 mask_DHW=mask_DHW,
                 algorithm_type=text(roi, "ROIGenerationAlgorithm").upper(),
+                planes=planes,
             )
         )
     return tuple(segments)
 
 
-def _mask(roi: Dataset, geometry: Geometry, left_out: Counter[str]) -> BoolArray:
-    """The structure's voxels ``(slice, row, column)``."""
-    mask_DHW = np.zeros(geometry.shape, bool)
+class _PointCount:
+    """Refuses a set with more points than are read, before they are converted."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._count = name, 0
+
+    def add(self, points: int) -> None:
+        self._count += points
+        refuse_excess(self._name, "contour points", self._count, MAX_CONTOUR_POINTS)
+
+
+def _contours(
+    roi: Dataset, count: _PointCount, source: ImageSeries, grid: AcquiredGrid, left_out: Counter[str]
+) -> Iterator[PlacedContour]:
+    """The closed contours of a structure, each in its plane."""
+    seen: set[bytes] = set()
     for contour in items(roi, "ContourSequence"):
         kind = text(contour, "ContourGeometricType").upper()
-        points = _points(contour)
-        if kind not in _CLOSED or points is None:
+        points = _points(contour, count) if kind in _CLOSED else None
+        if points is None:
             left_out[f"open or pointlike contour(s) ({kind or 'unnamed'})"] += 1
             continue
-        indices = geometry.to_index(points)
-        place = float(indices[:, 0].mean())
-        index = round(place)
-        if not 0 <= index < geometry.shape[0] or np.abs(indices[:, 0] - index).max() > PLANE_TOLERANCE:
-            left_out["contour(s) that lie on no slice"] += 1
+        if points.tobytes() in seen:
+            left_out["repeated contour(s)"] += 1
             continue
-        mask_DHW[index] ^= filled(indices[:, [2, 1]], geometry.shape[1:])
-    return mask_DHW
+        seen.add(points.tobytes())
+        found = placed(points, source, grid)
+        if found is None:
+            left_out[_OBLIQUE] += 1
+        else:
+            yield found
 
 
-def _points(contour: Dataset) -> FloatArray | None:
-    """LPS positions ``(point, 3)`` in mm, or None where there are fewer than three."""
-    value = contour.get("ContourData")
-    if value is None or isinstance(value, str | float):
+def _points(contour: Dataset, count: _PointCount) -> FloatArray | None:
+    """LPS positions ``(point, 3)`` in mm, or None where they are not at least three points.
+
+    Decimal strings are read here, not by pydicom, which makes an object of each and takes twenty times as long.
+    """
+    element = contour.get_item("ContourData") if "ContourData" in contour else None
+    value = element.value if isinstance(element, RawDataElement) else None
+    try:
+        parts = value.strip(b"\0 ").split(b"\\") if isinstance(value, bytes) else list(contour.get("ContourData") or ())
+        count.add(len(parts) // 3)
+        numbers = np.array(parts).astype(np.float64)
+    except UNREADABLE:
         return None
-    points = np.asarray(value, dtype=np.float64)
-    if points.size < 9 or points.size % 3 or not np.isfinite(points).all():
+    if numbers.ndim != 1 or numbers.size < 9 or numbers.size % 3 or not (np.abs(numbers) < 1e6).all():
         return None
-    return points.reshape(-1, 3)
+    return numbers.reshape(-1, 3)

@@ -8,16 +8,17 @@ from datetime import UTC, datetime
 
 import highdicom as hd
 import numpy as np
-from pydicom.dataset import Dataset
 
 from dicom_io.annotation import BoolArray
 from dicom_io.contours import FloatArray, outlines
 from dicom_io.datasets import lenient
 from dicom_io.identifiers import derived_uid
+from dicom_io.result_dataset import concept, short
 from dicom_io.results import ResultIdentity, SegmentDescription
-from dicom_io.source_headers import encoded, identity_arguments, short, source_headers
 from dicom_io.volume import ImageSeries
-from dicom_io.write_seg import SegmentationContent, colour_of, concept, write_segmentation
+from dicom_io.write_document import evidence_of, measurement_report, source_image, write_document
+from dicom_io.write_report import REPORT_CLASSES
+from dicom_io.write_seg import SegmentationContent, colour_of, content_of_masks, write_segmentation
 
 SOFTWARE = "Simulated Reader"
 """Manufacturer of the objects; no name of ours, because own results are told from annotations by it."""
@@ -37,7 +38,7 @@ def write_drawing_seg(
 
     Args:
         source: the image series.
-        masks: segment number to bool ``(slice, row, column)`` on the source's grid; segments may overlap. Nothing is written
+        masks: segment number to bool ``(slice, row, column)`` on the source's volume; segments may overlap. Nothing is written
             of slices without foreground.
         segments: all that the object defines, numbered 1..n.
         reader: Content Creator's Name.
@@ -49,13 +50,9 @@ def write_drawing_seg(
         A DICOM Part 10 file; its UIDs follow from content, reader and date.
 
     Raises:
-        ValueError: nothing is drawn, or a mask does not fill the grid.
+        ValueError: nothing is drawn, or a mask does not fill the volume.
     """
-    drawn = _drawn_slices(source, masks)
-    pixels_DHWS = np.zeros((len(drawn), *source.volume.geometry.shape[1:], len(segments)), np.uint8)
-    for place, segment in enumerate(segments):
-        if segment.number in masks:
-            pixels_DHWS[..., place] = masks[segment.number][drawn]
+    on_slices = _drawn(source, masks)
     described = [
         hd.seg.SegmentDescription(
             segment_number=segment.number,
@@ -68,8 +65,11 @@ def write_drawing_seg(
         for segment in segments
     ]
     identity = _identity(source, masks, "SEG", reader, series_description, created, series_number)
-    content = SegmentationContent(pixels_DHWS, described, "DRAWING", SOFTWARE, reader)
-    return write_segmentation(source, content, identity, drawn)
+    frames, mask_of = content_of_masks(on_slices)
+    content = SegmentationContent(
+        frames, mask_of, described, overlap=True, content_label="DRAWING", manufacturer=SOFTWARE, creator=reader
+    )
+    return write_segmentation(source, content, identity)
 
 
 def write_contour_sr(
@@ -87,62 +87,56 @@ def write_contour_sr(
     Arguments, result and errors are those of :func:`write_drawing_seg`. Outlines run half-way between pixel centres, so
     that the pixel-centre rule gives the mask back; holes are kept (see :func:`dicom_io.contours.outlines`).
     """
-    drawn = _drawn_slices(source, masks)
+    on_slices = _drawn(source, masks)
     identity = _identity(source, masks, "SR", reader, series_description, created, series_number)
+    regions = [
+        (segment, frame.place, polygon + 0.5)
+        for segment in segments
+        if segment.number in on_slices
+        for frame in content_of_masks({segment.number: on_slices[segment.number]})[0]
+        for polygon in outlines(on_slices[segment.number][frame.place])
+    ]
     with lenient():
-        evidence = source_headers(source, drawn)
-        groups: list[hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations] = []
-        for segment in segments:
-            for index, header in zip(drawn, evidence, strict=True):
-                mask_DHW = masks.get(segment.number)
-                for polygon in [] if mask_DHW is None else outlines(mask_DHW[index]):
-                    groups.append(_planar_group(segment, header, polygon + 0.5, len(groups), identity))
-        report = hd.sr.MeasurementReport(
-            observation_context=hd.sr.ObservationContext(
-                observer_person_context=hd.sr.ObserverContext(
-                    observer_type=hd.sr.CodedConcept("121006", "DCM", "Person"),
-                    observer_identifying_attributes=hd.sr.PersonObserverIdentifyingAttributes(name=reader),
-                )
-            ),
-            procedure_reported=hd.sr.CodedConcept("363679005", "SCT", "Imaging procedure"),
-            imaging_measurements=groups,
+        groups = [
+            _planar_group(source, segment, place, points, number, identity)
+            for number, (segment, place, points) in enumerate(regions)
+        ]
+        observer = hd.sr.ObservationContext(
+            observer_person_context=hd.sr.ObserverContext(
+                observer_type=hd.sr.CodedConcept("121006", "DCM", "Person"),
+                observer_identifying_attributes=hd.sr.PersonObserverIdentifyingAttributes(name=reader),
+            )
         )
-        dataset = hd.sr.ComprehensiveSR(
-            evidence=evidence,
-            content=report,
-            manufacturer=SOFTWARE,
-            **identity_arguments(identity),
-        )
-    return encoded(dataset, identity.created)
+        drawn = sorted({place for _, place, _ in regions})
+        root = measurement_report(source, drawn, observer, groups)
+        evidence = evidence_of(source, drawn)
+        return write_document(source.headers[0], identity, REPORT_CLASSES["comprehensive"], root, evidence, SOFTWARE)
 
 
 def _planar_group(
-    segment: SegmentDescription, header: Dataset, points: FloatArray, place: int, identity: ResultIdentity
+    source: ImageSeries, segment: SegmentDescription, place: int, points: FloatArray, number: int, identity: ResultIdentity
 ) -> hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations:
     """One measurement group: a closed polygon on one slice."""
     return hd.sr.PlanarROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(
-            uid=derived_uid("region", identity.sop_instance_uid, str(place)), identifier=short(segment.name)
+            uid=derived_uid("region", identity.sop_instance_uid, str(number)), identifier=short(segment.name)
         ),
         referenced_region=hd.sr.ImageRegion(
             graphic_type=hd.sr.GraphicTypeValues.POLYLINE,
             graphic_data=points,
-            source_image=hd.sr.SourceImageForRegion.from_source_image(header),
+            source_image=source_image(source, place),
         ),
         finding_category=concept(segment.category),
         finding_type=concept(segment.type),
     )
 
 
-def _drawn_slices(source: ImageSeries, masks: Mapping[int, BoolArray]) -> list[int]:
-    drawn = np.zeros(source.volume.geometry.shape[0], bool)
-    for mask_DHW in masks.values():
-        if mask_DHW.shape != source.volume.geometry.shape:
-            raise ValueError(f"mask {mask_DHW.shape} does not fill the source's grid {source.volume.geometry.shape}")
-        drawn |= mask_DHW.any(axis=(1, 2))
-    if not drawn.any():
+def _drawn(source: ImageSeries, masks: Mapping[int, BoolArray]) -> dict[int, BoolArray]:
+    """The masks on the acquired slices, ``(acquired slice, row, column)``."""
+    on_slices = {number: source.onto_slices(mask_DHW) for number, mask_DHW in masks.items()}
+    if not any(mask_SHW.any() for mask_SHW in on_slices.values()):
         raise ValueError("nothing is drawn")
-    return [int(index) for index in np.flatnonzero(drawn)]
+    return on_slices
 
 
 def _identity(

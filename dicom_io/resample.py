@@ -7,54 +7,86 @@ import numpy.typing as npt
 
 from dicom_io.annotation import BoolArray
 from dicom_io.geometry import Geometry
-from dicom_io.seg_frames import Frames
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+_ROUNDING = 1e-6
 
 
-def resampled(pixels_NHW: BoolArray, frames: Frames, members: npt.NDArray[np.int64], target: Geometry) -> BoolArray:
-    """Foreground of some frames on the grid of ``target``.
-
-    A target voxel is foreground when its centre lies within half a slice distance of a frame's plane and the pixel that it
-    projects onto is foreground. Nothing is filled in between frames that are further apart.
+def slab(orientation: FloatArray, position: FloatArray, spacing: FloatArray, thickness: float) -> FloatArray:
+    """The affine of a frame taken for a slab.
 
     Args:
-        pixels_NHW: bool, the frames ``(frame, row, column)``.
-        frames: places of all frames.
-        members: which of ``frames`` the ``pixels_NHW`` are.
-        target: the grid to fill, in the same frame of reference.
+        orientation: Image Orientation (Patient), ``(6,)``.
+        position: Image Position (Patient), LPS mm, ``(3,)``.
+        spacing: of rows and columns in mm, ``(2,)``.
+        thickness: in mm.
 
     Returns:
-        bool ``(slice, row, column)`` of the target's shape.
+        4x4 float64, from ``(slice, row, column, 1)`` to LPS mm, the frame's plane at slice 0.
     """
-    out_DHW = np.zeros(target.shape, bool)
-    distance = frames.slice_distance if np.isfinite(frames.slice_distance) else target.spacing_DHW[0]
-    for pixels_HW, member in zip(pixels_NHW, members, strict=True):
-        _paste(out_DHW, pixels_HW, frames, int(member), distance, target)
-    return out_DHW
+    affine = np.eye(4)
+    affine[:3, 0] = np.cross(orientation[:3], orientation[3:]) * thickness
+    affine[:3, 1] = orientation[3:] * spacing[0]
+    affine[:3, 2] = orientation[:3] * spacing[1]
+    affine[:3, 3] = position
+    return affine
 
 
-def _paste(out_DHW: BoolArray, pixels_HW: BoolArray, frames: Frames, member: int, distance: float, target: Geometry) -> None:
-    """One frame, as a slab of ``distance`` thickness, into the target."""
-    orientation, position = frames.orientations[member], frames.positions[member]
-    spacing = frames.spacings[member] if np.isfinite(frames.spacings[member]).all() else np.array(target.spacing_DHW[1:])
-    frame = np.eye(4)
-    frame[:3, 0] = np.cross(orientation[:3], orientation[3:]) * distance
-    frame[:3, 1] = orientation[3:] * spacing[0]
-    frame[:3, 2] = orientation[:3] * spacing[1]
-    frame[:3, 3] = position
-    rows, columns = np.flatnonzero(pixels_HW.any(axis=1)), np.flatnonzero(pixels_HW.any(axis=0))
-    low, high = [-0.5, rows[0] - 0.5, columns[0] - 0.5], [0.5, rows[-1] + 0.5, columns[-1] + 0.5]
-    corners = np.array(np.meshgrid(*zip(low, high, strict=True))).reshape(3, -1).T
-    inside = target.to_index(corners @ frame[:3, :3].T + frame[:3, 3])
-    begin = np.maximum(0, np.floor(inside.min(axis=0))).astype(int)
-    end = np.minimum(target.shape, np.ceil(inside.max(axis=0)).astype(int) + 1)
-    if (begin >= end).any():
-        return
-    box = tuple(slice(a, b) for a, b in zip(begin, end, strict=True))
-    voxels = np.stack(np.meshgrid(*(np.arange(a, b) for a, b in zip(begin, end, strict=True)), indexing="ij"), axis=-1)
-    local = (target.to_patient(voxels) - frame[:3, 3]) @ np.linalg.inv(frame[:3, :3]).T
-    # A centre that lies exactly between two frames belongs to the one above it; the epsilon absorbs rounding.
-    near = np.floor(local + 0.5 + 1e-6).astype(np.int64)
-    height, width = pixels_HW.shape
-    hit = (near[..., 0] == 0) & (near[..., 1] >= 0) & (near[..., 1] < height) & (near[..., 2] >= 0) & (near[..., 2] < width)
-    hit[hit] = pixels_HW[near[..., 1][hit], near[..., 2][hit]]
-    out_DHW[box] |= hit
+def paste(out_DHW: BoolArray, mask_HW: BoolArray, affine: FloatArray, target: Geometry) -> None:
+    """Adds a slab to a mask on another grid.
+
+    A target voxel becomes foreground when its centre lies within the slab and the pixel that it projects onto is foreground;
+    one half-way between two slabs belongs to the upper one.
+
+    Args:
+        out_DHW: bool ``(slice, row, column)`` of the target's shape; changed.
+        mask_HW: bool ``(row, column)``, the slab's foreground.
+        affine: of the slab, as :func:`slab` gives it.
+        target: the grid of ``out_DHW``, in the same frame of reference.
+    """
+    inverse = np.linalg.inv(affine[:3, :3])
+    steps = inverse @ target.affine[:3, :3]  # of slab coordinates, per target index
+    steps[np.abs(steps) < 1e-9] = 0.0
+    base = inverse @ (target.affine[:3, 3] - affine[:3, 3])
+    corners = np.array(np.meshgrid([-0.5, 0.5], [-0.5, mask_HW.shape[0] - 0.5], [-0.5, mask_HW.shape[1] - 0.5]))
+    inside = target.to_index(corners.reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3])
+    begin = np.maximum(0, np.floor(inside.min(axis=0))).astype(np.int64)
+    end = np.minimum(target.shape, np.ceil(inside.max(axis=0)).astype(np.int64) + 1)
+    for index in range(begin[0], end[0]):
+        at_slice = base + steps[:, 0] * index
+        box = _within_slab(at_slice[0], steps[0], begin, end)
+        if box is None:
+            continue
+        rows, columns = np.arange(box[0].start, box[0].stop)[:, None], np.arange(box[1].start, box[1].stop)[None]
+        out_DHW[index][box] |= _sampled(mask_HW, *(_nearest(at_slice[k], steps[k], rows, columns) for k in range(3)))
+
+
+def _within_slab(height: float, steps: FloatArray, begin: IntArray, end: IntArray) -> tuple[slice, slice] | None:
+    """The rows and columns of one target slice between which all voxels within the slab lie."""
+    box = []
+    for axis, other in ((1, 2), (2, 1)):
+        across = sorted((steps[other] * begin[other], steps[other] * (end[other] - 1)))
+        own = height + steps[axis] * np.arange(begin[axis], end[axis])
+        near = np.flatnonzero((own + across[0] <= 0.5) & (own + across[1] >= -0.5 - _ROUNDING))
+        if not len(near):
+            return None
+        box.append(slice(int(begin[axis] + near[0]), int(begin[axis] + near[-1] + 1)))
+    return box[0], box[1]
+
+
+def _nearest(base: float, steps: FloatArray, rows: IntArray, columns: IntArray) -> IntArray:
+    """One slab coordinate of voxels, rounded; of length 1 along each axis that it does not depend on."""
+    exact = np.full((1, 1), base + 0.5 + _ROUNDING)
+    if steps[1]:
+        exact = exact + steps[1] * rows
+    if steps[2]:
+        exact = exact + steps[2] * columns
+    return np.asarray(np.floor(exact), dtype=np.int64)
+
+
+def _sampled(mask_HW: BoolArray, across: IntArray, row: IntArray, column: IntArray) -> BoolArray:
+    """Foreground at nearest pixels; none outside of the slab. Shapes broadcast to ``(row, column)`` of the target."""
+    height, width = mask_HW.shape
+    within = (across == 0) & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+    return np.asarray(within & mask_HW[np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dicom_io.codes import Code
-from dicom_io.identifiers import is_valid_uid
+from dicom_io.identifiers import derived_uid, is_valid_uid
 
 MANUFACTURER = "PACS Apprentice"
 """Manufacturer, model and algorithm name of everything written; own results are recognised by it, among others."""
@@ -19,7 +19,7 @@ class ResultIdentity:
     Attributes:
         series_instance_uid: the new series.
         sop_instance_uid: the new instance.
-        series_number: 1 or more.
+        series_number: Series Number (0020,0011), 1 to 2^31 - 1.
         series_description: what readers see; cut to 64 characters.
         task_id: the task.
         round_number: the round that it answers; 0 before anything is drawn.
@@ -43,8 +43,8 @@ class ResultIdentity:
         for uid in (self.series_instance_uid, self.sop_instance_uid):
             if not is_valid_uid(uid):
                 raise ValueError(f"{uid!r} is no UID")
-        if self.series_number < 1 or self.round_number < 0:
-            raise ValueError("series numbers begin at 1, rounds at 0")
+        if not 1 <= self.series_number < 2**31 or self.round_number < 0:
+            raise ValueError("series numbers lie between 1 and 2^31 - 1 (PS3.5 section 6.2, VR IS), rounds begin at 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +64,39 @@ class SegmentDescription:
     category: Code
     type: Code
     colour: tuple[int, int, int]
+
+    def tracking_uid(self, series_instance_uid: str, task_id: str) -> str:
+        """Tracking UID (0062,0021) of the structure in an image series: the same in every round of a case."""
+        return derived_uid("tracking", series_instance_uid, task_id, self.type.value, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class SuggestedSlice:
+    """A slice to draw next.
+
+    Attributes:
+        plane: index along the volume's slice axis; the plane of an acquired slice.
+        score: expected worth in [0, 1].
+        reason: one short clause for the reader.
+    """
+
+    plane: int
+    score: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelMeasurement:
+    """What a report says of one segment of the prediction.
+
+    Attributes:
+        segment: what it is.
+        volume_ml: its volume in millilitres.
+        volume_before_ml: its volume in the round before, or None.
+        estimated_dice: the Dice that it may be expected to have, or None where too little is drawn to say.
+    """
+
+    segment: SegmentDescription
+    volume_ml: float
+    volume_before_ml: float | None = None
+    estimated_dice: float | None = None

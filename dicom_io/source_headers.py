@@ -8,90 +8,138 @@ an archive files by them.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
-from io import BytesIO
-from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pydicom.config import RAISE
 from pydicom.datadict import dictionary_VR
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRLittleEndian
 from pydicom.valuerep import DA, TM, DSfloat, PersonName, format_number_as_ds, validate_value
 
-from dicom_io.datasets import UNREADABLE, items, lenient, number, numbers, text
-from dicom_io.results import ResultIdentity
-from dicom_io.volume import ImageSeries
+from dicom_io.datasets import UNREADABLE, first_item, items, lenient, number, numbers, text
+from dicom_io.volume import AcquiredSlice, ImageSeries
 
-_KEPT_AS_THEY_ARE = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "PatientID")
-_KEPT_IF_VALID = (
+_IDENTIFIERS = ("StudyInstanceUID", "PatientID")
+_ALWAYS_THERE = (
     "AccessionNumber",
     "PatientName",
     "PatientBirthDate",
     "PatientSex",
-    "PatientAge",
-    "PatientSize",
-    "PatientWeight",
     "StudyDate",
     "StudyTime",
     "StudyID",
-    "StudyDescription",
     "ReferringPhysicianName",
-    "IssuerOfPatientID",
-    "Manufacturer",
-    "PositionReferenceIndicator",
 )
+"""Type 2 of the Patient and General Study modules: empty where the source has no valid value."""
+_WHERE_VALID = ("PatientAge", "PatientSize", "PatientWeight", "StudyDescription", "IssuerOfPatientID")
 _SEXES = ("M", "F", "O")
 
 
-def source_headers(source: ImageSeries, slices: Iterable[int] | None = None) -> list[Dataset]:
-    """Small, valid datasets that stand for source slices.
-
-    Args:
-        source: the image series.
-        slices: indices along the slice axis, in the wanted order; all slices where left out.
-
-    Returns:
-        For each slice identifiers, patient, study and image plane. A frame of reference is always there: the source's or the
-        derived one. Texts are Unicode.
-    """
+def patient_and_study(header: Dataset) -> Dataset:
+    """The Patient, General Study and Patient Study attributes of any object that keep the standard's form, as Unicode."""
     with lenient():
-        return [_cleaned(source, index) for index in (range(len(source.headers)) if slices is None else slices)]
-
-
-def _cleaned(source: ImageSeries, index: int) -> Dataset:
-    header, geometry = source.headers[index], source.volume.geometry
-    out = Dataset()
-    out.SpecificCharacterSet = "ISO_IR 192"
-    for keyword in _KEPT_AS_THEY_ARE:
-        setattr(out, keyword, text(header, keyword))
-    for keyword in _KEPT_IF_VALID:
-        setattr(out, keyword, _valid(header, keyword))
-    if out.PatientSex not in _SEXES:
-        out.PatientSex = ""
-    out.Modality = source.volume.series.modality
-    out.FrameOfReferenceUID = geometry.frame_of_reference_uid
-    _, out.Rows, out.Columns = geometry.shape
-    position, orientation, spacing = (
-        numbers(header, keyword, count)
-        for keyword, count in (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
-    )
-    assert position is not None and orientation is not None and spacing is not None, "read_series saw to it"  # noqa: PT018 - one fact
-    out.ImagePositionPatient = _decimal(position)
-    out.ImageOrientationPatient = _decimal(orientation)
-    out.PixelSpacing = _decimal(spacing)
-    distance = geometry.spacing_DHW[0]
-    thickness = number(header, "SliceThickness")
-    out.SliceThickness = _decimal([thickness if thickness > 0 else distance])[0]
-    out.SpacingBetweenSlices = _decimal([distance])[0]
+        out = Dataset()
+        out.SpecificCharacterSet = "ISO_IR 192"
+        for keyword in _IDENTIFIERS:
+            setattr(out, keyword, text(header, keyword))
+        for keyword in _ALWAYS_THERE:
+            setattr(out, keyword, valid(header, keyword))
+        for keyword in _WHERE_VALID:
+            if value := valid(header, keyword):
+                setattr(out, keyword, value)
+        if out.PatientSex not in _SEXES:
+            out.PatientSex = ""
     return out
 
 
-def _decimal(values: Iterable[float]) -> list[DSfloat]:
+def source_headers(source: ImageSeries, slices: Iterable[int] | None = None) -> list[Dataset]:
+    """Small, valid datasets that stand for acquired slices.
+
+    Args:
+        source: the image series.
+        slices: indices of acquired slices, in the wanted order; all where left out.
+
+    Returns:
+        For each slice identifiers, patient, study and image plane. A frame of reference is always there: the source's or the
+        derived one. Texts are Unicode. Slices of one multi-frame image share its SOP Instance UID.
+    """
+    series = source.volume.series
+    inherited = patient_and_study(source.headers[0])
+    inherited.SeriesInstanceUID, inherited.SOPClassUID = series.series_instance_uid, series.sop_class_uid
+    inherited.Modality, inherited.FrameOfReferenceUID = series.modality, source.volume.geometry.frame_of_reference_uid
+    inherited.Rows, inherited.Columns = source.acquired_size
+    inherited.PositionReferenceIndicator = ""
+    inherited.update(plane_orientation(source))
+    inherited.update(pixel_measures(source))
+    out = []
+    for one in source.slices if slices is None else [source.slices[index] for index in slices]:
+        header = Dataset()
+        header.update(inherited)
+        header.SOPInstanceUID, header.ImagePositionPatient = one.sop_instance_uid, decimals(one.position)
+        out.append(header)
+    return out
+
+
+def plane_orientation(source: ImageSeries) -> Dataset:
+    """Image Orientation (Patient) (0020,0037) of the acquired slices, digit by digit the source's."""
+    out = Dataset()
+    found = _plane_value(source, "PlaneOrientationSequence", "ImageOrientationPatient", 6)
+    if found is None:
+        _, height, width = source.volume.geometry.spacing_DHW
+        affine = source.volume.geometry.affine
+        found = np.concatenate([affine[:3, 2] / width, affine[:3, 1] / height])
+    out.ImageOrientationPatient = decimals(found)
+    return out
+
+
+def pixel_measures(source: ImageSeries) -> Dataset:
+    """Pixel Spacing, Slice Thickness and Spacing Between Slices of the acquired slices, mm."""
+    out = Dataset()
+    distance, height, width = source.volume.geometry.spacing_DHW
+    spacing = _plane_value(source, "PixelMeasuresSequence", "PixelSpacing", 2)
+    thickness = _plane_value(source, "PixelMeasuresSequence", "SliceThickness", 1)
+    out.PixelSpacing = decimals([height, width] if spacing is None else spacing)
+    out.SliceThickness = decimals([distance] if thickness is None or thickness[0] <= 0 else thickness)[0]
+    out.SpacingBetweenSlices = decimals([distance])[0]
+    return out
+
+
+def _plane_value(source: ImageSeries, group: str, keyword: str, count: int) -> npt.NDArray[np.float64] | None:
+    """What the header of the first acquired slice says: on top, or in the functional groups of a multi-frame image."""
+    header, number_ = source.headers[0], source.slices[0].frame_number
+    frames = items(header, "PerFrameFunctionalGroupsSequence")
+    places = [header, first_item(first_item(header, "SharedFunctionalGroupsSequence"), group)]
+    if 0 < number_ <= len(frames):
+        places.append(first_item(frames[number_ - 1], group))
+    with lenient():
+        return next((found for place in places if (found := numbers(place, keyword, count)) is not None), None)
+
+
+def reference(source: ImageSeries, one: AcquiredSlice) -> Dataset:
+    """An item that names an acquired slice: its instance, and its frame where it has several (PS3.3 section 10.3)."""
+    item = Dataset()
+    item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.volume.series.sop_class_uid, one.sop_instance_uid
+    if one.frame_number:
+        item.ReferencedFrameNumber = one.frame_number
+    return item
+
+
+def instance_references(source: ImageSeries) -> list[Dataset]:
+    """One item for each instance of the source (PS3.3 section 10.8)."""
+    out = []
+    for uid in dict.fromkeys(one.sop_instance_uid for one in source.slices):
+        item = Dataset()
+        item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID = source.volume.series.sop_class_uid, uid
+        out.append(item)
+    return out
+
+
+def decimals(values: Iterable[float]) -> list[DSfloat]:
     """Numbers in at most 16 characters (PS3.5 section 6.2, VR DS); what was shorter keeps its digits."""
     return [DSfloat(format_number_as_ds(float(value))) for value in values]
 
 
-def _valid(header: Dataset, keyword: str) -> str | PersonName | None:
+def valid(header: Dataset, keyword: str) -> str | PersonName | None:
     """The value as text where it keeps the form of its VR, else empty (of type 2, so that this is valid)."""
     value, vr = text(header, keyword), dictionary_VR(keyword)
     try:
@@ -108,42 +156,3 @@ def _valid(header: Dataset, keyword: str) -> str | PersonName | None:
     except UNREADABLE:
         return None if vr == "DS" else ""
     return "" if vr != "PN" and "\\" in value else value
-
-
-def short(value: str, length: int = 64) -> str:
-    """Text that fits a VR of one line: no backslash, no control character, at most ``length`` characters."""
-    line = "".join(" " if character == "\\" or not character.isprintable() else character for character in value)
-    return line.strip()[:length].strip()
-
-
-def date_and_time(created: datetime) -> tuple[str, str]:
-    """Values of VR DA and TM."""
-    return created.strftime("%Y%m%d"), created.strftime("%H%M%S.%f")
-
-
-def identity_arguments(identity: ResultIdentity) -> dict[str, Any]:
-    """The keyword arguments that highdicom's constructors share: identifiers, texts, date and encoding of a result."""
-    day, moment = date_and_time(identity.created)
-    return {
-        "series_instance_uid": identity.series_instance_uid,
-        "series_number": identity.series_number,
-        "series_description": short(identity.series_description),
-        "sop_instance_uid": identity.sop_instance_uid,
-        "instance_number": 1,
-        "software_versions": short(identity.algorithm_version) or "unknown",
-        "content_date": day,
-        "content_time": moment,
-        "transfer_syntax_uid": ExplicitVRLittleEndian,
-    }
-
-
-def encoded(dataset: Dataset, created: datetime) -> bytes:
-    """The dataset as a DICOM Part 10 file, with its creation dated ``created``, so that equal input gives equal bytes."""
-    dataset.InstanceCreationDate, dataset.InstanceCreationTime = date_and_time(created)
-    for item in items(dataset, "ContributingEquipmentSequence"):
-        if "ContributionDateTime" in item:
-            item.ContributionDateTime = created.strftime("%Y%m%d%H%M%S.%f")
-    buffer = BytesIO()
-    with lenient():
-        dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()

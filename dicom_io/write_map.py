@@ -6,81 +6,67 @@ import highdicom as hd
 import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence as DicomSequence
 
 from dicom_io.codes import Code
 from dicom_io.datasets import lenient
-from dicom_io.results import MANUFACTURER, ResultIdentity
-from dicom_io.source_headers import encoded, identity_arguments, short, source_headers
+from dicom_io.result_dataset import concept
+from dicom_io.results import ResultIdentity
 from dicom_io.volume import ImageSeries
-from dicom_io.write_seg import concept, fix_dimension_uid
+from dicom_io.write_frames import Frame, PixelElement, encode_frames, multi_frame_dataset
 
+PARAMETRIC_MAP_CLASS = "1.2.840.10008.5.1.4.1.1.30"
+_FLOAT_PIXEL_DATA = 0x7FE00008
+_FRAME_TYPE = ["DERIVED", "PRIMARY", "VOLUME", "QUANTITY"]
 _NO_UNITS = Code("1", "UCUM", "no units")
 _DISAGREEMENT = Code("residual", "99PACSAPP", "Disagreement")
+_METHOD = Code("112187", "DCM", "Unspecified method of calculation")
 
 
 def write_residual_map(source: ImageSeries, residual_DHW: npt.NDArray[np.float32], identity: ResultIdentity) -> bytes:
-    """A residual as float32 Parametric Map (PS3.3 section A.75), a frame for every slice.
+    """A residual as float32 Parametric Map (PS3.3 section A.75), a frame for every acquired slice.
 
-    Frames ascend along cross(row, column), the order of the volume's slices, because OHIF draws a map in frame order and
+    Frames ascend along cross(row, column), the order of the acquired slices, because OHIF draws a map in frame order and
     ignores where its frames lie.
 
     Args:
         source: the image series.
-        residual_DHW: float32 in [0, 1], ``(slice, row, column)`` on the source's grid.
+        residual_DHW: float32 in [0, 1], ``(slice, row, column)`` on the source's volume.
         identity: UIDs, texts and date of the result.
 
     Raises:
-        ValueError: the residual does not fill the grid.
+        ValueError: the residual does not fill the volume.
     """
-    if residual_DHW.shape != source.volume.geometry.shape:
-        raise ValueError(f"voxels {residual_DHW.shape} do not fill the source's grid {source.volume.geometry.shape}")
+    residual_SHW = np.ascontiguousarray(source.onto_slices(residual_DHW), dtype="<f4")
+    dataset = multi_frame_dataset(source, identity, PARAMETRIC_MAP_CLASS, "OT")
+    dataset.ImageType, dataset.PixelPresentation, dataset.ContentQualification = _FRAME_TYPE, "MONOCHROME", "RESEARCH"
+    dataset.RecognizableVisualFeatures, dataset.AcquisitionContextSequence = "NO", []
+    dataset.ContentLabel, dataset.BitsAllocated = "RESIDUAL_MAP", 32
+    dataset.Laterality = ""  # type 2C of the General Series module; validators miss it in a map
+    dataset.SharedFunctionalGroupsSequence[0].update(_value_groups())
+    frames = [Frame(0, place) for place in range(len(source.slices))]
+    pixels = (plane_HW.tobytes() for plane_HW in residual_SHW)
+    element = PixelElement(_FLOAT_PIXEL_DATA, b"OF", residual_SHW.nbytes)
+    return encode_frames(dataset, source, frames, pixels, element, _METHOD)
+
+
+def _value_groups() -> Dataset:
+    """What the values of all frames mean, and how they are shown (PS3.3 sections C.7.6.16.2.9 to 11 and C.8.32.3)."""
+    groups, window, rescale, frame_type = Dataset(), Dataset(), Dataset(), Dataset()
+    window.WindowCenter, window.WindowWidth = "0.5", "1.0"
+    rescale.RescaleIntercept, rescale.RescaleSlope, rescale.RescaleType = "0.0", "1.0", "US"
+    frame_type.FrameType = _FRAME_TYPE
+    groups.FrameVOILUTSequence, groups.PixelValueTransformationSequence = [window], [rescale]
+    groups.ParametricMapFrameTypeSequence = [frame_type]
     with lenient():
-        dataset = hd.pm.ParametricMap(
-            source_images=source_headers(source),
-            pixel_array=np.ascontiguousarray(residual_DHW, dtype=np.float32),
-            manufacturer=MANUFACTURER,
-            manufacturer_model_name=MANUFACTURER,
-            device_serial_number="1",
-            contains_recognizable_visual_features=False,
-            real_world_value_mappings=[
-                hd.pm.RealWorldValueMapping(
-                    lut_label="RESIDUAL",
-                    lut_explanation="Disagreement, 0 to 1",
-                    unit=concept(_NO_UNITS),
-                    value_range=(0.0, 1.0),
-                    slope=1.0,
-                    intercept=0.0,
-                    quantity_definition=concept(_DISAGREEMENT),
-                )
-            ],
-            voi_lut_transformations=[hd.VOILUTTransformation(window_center=0.5, window_width=1.0)],
-            content_label="RESIDUAL_MAP",
-            content_description=short(f"{identity.task_id}, round {identity.round_number}; research use"),
-            **identity_arguments(identity),
-        )
-        fix_dimension_uid(dataset, identity)
-        dataset.Laterality = ""  # type 2C of the General Series module; highdicom leaves it out, validators miss it
-        _order_frames(dataset, source)
-    return encoded(dataset, identity.created)
-
-
-def _order_frames(dataset: Dataset, source: ImageSeries) -> None:
-    """Frames, their functional groups and dimension indices in the order of the source's slices."""
-    by_uid = {uid: index for index, uid in enumerate(source.volume.series.sop_instance_uids)}
-    groups = list(dataset.PerFrameFunctionalGroupsSequence)
-    slices = [by_uid[g.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID] for g in groups]
-    if sorted(slices) != list(range(len(source.headers))):
-        raise AssertionError("highdicom left a slice out of the map")
-    order = np.argsort(slices)
-    size = dataset.Rows * dataset.Columns
-    frames = np.frombuffer(dataset.FloatPixelData, dtype="<f4").reshape(len(groups), size)
-    dataset.FloatPixelData = frames[order].tobytes()
-    dataset.PerFrameFunctionalGroupsSequence = DicomSequence([groups[int(index)] for index in order])
-    descending = len(groups) > 1 and bool(order[0] > order[-1])
-    for place, group in enumerate(dataset.PerFrameFunctionalGroupsSequence, start=1):
-        content = group.FrameContentSequence[0]
-        if descending:
-            content.DimensionIndexValues = place
-        if "InStackPositionNumber" in content:
-            content.InStackPositionNumber = place
+        groups.RealWorldValueMappingSequence = [
+            hd.pm.RealWorldValueMapping(
+                lut_label="RESIDUAL",
+                lut_explanation="Disagreement, 0 to 1",
+                unit=concept(_NO_UNITS),
+                value_range=(0.0, 1.0),
+                slope=1.0,
+                intercept=0.0,
+                quantity_definition=concept(_DISAGREEMENT),
+            )
+        ]
+    return groups

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import structlog
 
 from dicom_io.errors import PacsError
+from dicom_io.pacs.scp import StorageScp
 from learner.app.intake import Intake
 from learner.app.respond import Respond
 from learner.app.tasks import TaskBook
 from learner.app.worker import Worker
+from learner.errors import ConfigurationError
 from learner.settings import Settings
 from learner.storage.store import LocalStore
 from learner.trainer_process import TrainerProcess
@@ -47,21 +50,36 @@ class Node:
     """
 
     def __init__(
-        self, settings: Settings, store: LocalStore, tasks: TaskBook, intake: Intake, respond: Respond, trainer: TrainerProcess
+        self,
+        settings: Settings,
+        store: LocalStore,
+        tasks: TaskBook,
+        intake: Intake,
+        respond: Respond,
+        trainer: TrainerProcess,
+        scp: StorageScp | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
         self.tasks = tasks
         self._intake = intake
         self._trainer = trainer
+        self._scp = scp
         self._last_intake_at: float | None = None
         self._reconcile_at = 0.0
-        self._reconcile_lock = threading.Lock()
+        self._deleted: set[str] = set()
+        self._lock = threading.Lock()
         self._intake_worker = Worker("intake", self._take_in, settings.pacs.poll_s, expected=(PacsError,))
         self._respond_worker = Worker("respond", respond.run_once, 1.0)
 
     def start(self) -> None:
-        """Starts trainer, responder and intake."""
+        """Starts our own DICOM service, trainer, responder and intake.
+
+        Raises:
+            ConfigurationError: the address of the DICOM service cannot be had.
+        """
+        if self._scp is not None:
+            self._listen(self._scp)
         self._trainer.start()
         self._respond_worker.start()
         self._intake_worker.start()
@@ -69,14 +87,29 @@ class Node:
 
     def stop(self) -> None:
         """Stops after the work in hand."""
+        if self._scp is not None:
+            self._scp.stop()
         self._intake_worker.stop()
         self._respond_worker.stop()
         self._trainer.stop()
         _log.info("node stopped")
 
-    def nudge(self) -> None:
-        """Something arrived: look now."""
+    def nudge(self, deleted: Collection[str] = ()) -> None:
+        """Something arrived, or was deleted: look now.
+
+        Args:
+            deleted: the archive's identifiers of what was deleted.
+        """
+        with self._lock:
+            self._deleted.update(deleted)
         self._intake_worker.wake()
+
+    def _listen(self, scp: StorageScp) -> None:
+        try:
+            scp.start(self.nudge)
+        except OSError as error:
+            where = f"{self.settings.scp.host}:{self.settings.scp.port}"
+            raise ConfigurationError(f"{where} cannot be had ({error.strerror}); free it, or set scp.port") from None
 
     def answer_now(self) -> None:
         """A job became ready."""
@@ -84,7 +117,7 @@ class Node:
 
     def reconcile_soon(self) -> None:
         """The next look at the archive is a full scan."""
-        with self._reconcile_lock:
+        with self._lock:
             self._reconcile_at = 0.0
         self._intake_worker.wake()
 
@@ -96,7 +129,10 @@ class Node:
         """One look at the archive; a full scan when it is due, and after every time that the archive was away."""
         if self._intake_worker.last_error:
             self._reconcile_at = 0.0
+        with self._lock:
+            deleted, self._deleted = self._deleted, set()
         taken = self._intake.catch_up()
+        taken += self._intake.look_for_deleted(deleted) if deleted else 0
         if time.monotonic() >= self._reconcile_at:
             taken += self._intake.reconcile()
             self._reconcile_at = time.monotonic() + self.settings.pacs.reconcile_s

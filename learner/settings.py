@@ -10,11 +10,14 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from dicom_io.codes import Code
+from dicom_io.snomed import current
 from learner.domain.task import Label, MatchingRule, Task
 from learner.errors import ConfigurationError
 
 _Model = TypeVar("_Model", bound=BaseModel)
 Port = Annotated[int, Field(ge=1, le=65535)]
+AeTitle = Annotated[str, Field(min_length=1, max_length=16)]
+_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class _Section(BaseModel):
@@ -29,20 +32,91 @@ class NodeSettings(_Section):
 
 
 class PacsSettings(_Section):
-    """The archive."""
+    """The archive: where images and drawings are read, and where results go."""
 
-    url: str = Field("http://127.0.0.1:8042", description="Base address of Orthanc's REST API.")
-    user: str = Field("", description="User of Orthanc; empty for none.")
-    password_file: Path | None = Field(None, description="File that holds the user's password.")
-    store_by: Literal["rest", "dicomweb", "dimse"] = Field("rest", description="How results are stored.")
+    kind: Literal["orthanc", "dicomweb", "dimse", "inbox"] = Field(
+        "orthanc",
+        description="Where things are read: Orthanc's REST API, any PACS by one of these, or what is sent to `[scp]`.",
+    )
+    store_by: Literal["rest", "dicomweb", "dimse"] = Field(
+        "rest", description="How results are stored; `rest` is Orthanc's REST API, for `kind` orthanc alone."
+    )
+    url: str = Field("http://127.0.0.1:8042", description="Base address of Orthanc's REST API, or of a DICOMweb service.")
     dicomweb_root: str = Field("/dicom-web/", description="Path of the DICOMweb API below `url`.")
-    dimse_host: str = Field("127.0.0.1", description="Host of the archive's C-STORE service.")
-    dimse_port: Port = Field(4242, description="Port of the archive's C-STORE service.")
-    called_aet: str = Field("ORTHANC", max_length=16, description="The archive's AE title.")
-    calling_aet: str = Field("APPRENTICE", max_length=16, description="This node's AE title.")
+    user: str = Field("", description="User for `url`; empty for none.")
+    password_file: Path | None = Field(None, description="File that holds the user's password.")
+    token_file: Path | None = Field(None, description="File that holds a bearer token for `url`, used without a user.")
+    dimse_host: str = Field("127.0.0.1", description="Host of the archive's DIMSE services.")
+    dimse_port: Port = Field(4242, description="Port of the archive's DIMSE services.")
+    dimse_tls: bool = Field(False, description="Whether the archive's DIMSE services are reached by TLS.")
+    called_aet: AeTitle = Field("ORTHANC", description="The archive's AE title.")
+    calling_aet: AeTitle = Field("APPRENTICE", description="This node's AE title, that of `[scp]` included.")
+    retrieve_by: Literal["get", "move"] = Field("get", description="With `kind` dimse: by C-GET, or by C-MOVE to `[scp]`.")
+    tls_ca_file: Path | None = Field(
+        None, description="Certificates that may sign the archive's (PEM); the system's if left out."
+    )
+    tls_certificate_file: Path | None = Field(None, description="This node's certificate (PEM), shown to the archive.")
+    tls_key_file: Path | None = Field(None, description="Its private key, if it stands in a file of its own.")
+    tls_check_hostname: bool = Field(True, description="Whether the archive's certificate must name its host.")
     poll_s: float = Field(2.0, gt=0, description="Longest time between two looks at the log, in seconds, without a nudge.")
+    poll_days: int = Field(
+        30, ge=0, description="Without a log: how old the studies may be that are looked at, in days; 0 for all."
+    )
+    stable_age_s: float = Field(
+        10.0, gt=0, description="Seconds without a change that make a series complete; Orthanc has its own."
+    )
     reconcile_s: float = Field(300.0, gt=0, description="Time between two reconciliation scans, in seconds.")
     timeout_s: float = Field(30.0, gt=0, description="Longest wait for an answer of the archive, in seconds.")
+
+    @model_validator(mode="after")
+    def _rest_is_orthanc(self) -> Self:
+        if self.store_by == "rest" and self.kind != "orthanc":
+            raise ValueError(f"kind {self.kind} needs store_by dicomweb or dimse")
+        return self
+
+
+class ScpSettings(_Section):
+    """The node's own DICOM service. It runs with `pacs.kind` inbox, and with `pacs.retrieve_by` move."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs `allowed_aets`.")
+    port: Port = Field(11112, description="Port to listen on.")
+    allowed_aets: tuple[AeTitle, ...] = Field((), description="AE titles that may connect; empty for all.")
+    tls: bool = Field(False, description="Whether senders must use TLS; needs `tls_certificate_file`.")
+    tls_certificate_file: Path | None = Field(None, description="The service's certificate (PEM).")
+    tls_key_file: Path | None = Field(None, description="Its private key, if it stands in a file of its own.")
+    tls_ca_file: Path | None = Field(
+        None, description="Certificates that must have signed the sender's (PEM); no check without."
+    )
+    associations: int = Field(10, ge=1, description="Associations at the same time.")
+    max_object_mb: int = Field(2048, ge=1, description="Largest object, in MiB.")
+    spool_mb: int = Field(51200, ge=1, description="Size of what was received, in MiB; images not used for longest go first.")
+    commitment: bool = Field(False, description="Whether storage commitment is answered; the spool is no archive.")
+    commitment_peers: tuple[Annotated[str, Field(max_length=300)], ...] = Field(
+        (), description="Who gets commitment reports on an association of their own, each `AET@host:port`."
+    )
+
+    @model_validator(mode="after")
+    def _is_safe(self) -> Self:
+        if self.host not in _LOOPBACK and not self.allowed_aets:
+            raise ValueError("an address beyond loopback needs allowed_aets")
+        if self.tls and self.tls_certificate_file is None:
+            raise ValueError("tls needs tls_certificate_file")
+        self.commitment_addresses()
+        return self
+
+    def commitment_addresses(self) -> dict[str, tuple[str, int]]:
+        """Host and port by AE title.
+
+        Raises:
+            ValueError: an entry of ``commitment_peers`` is none.
+        """
+        found = {}
+        for peer in self.commitment_peers:
+            parts = re.fullmatch(r"([^@]{1,16})@(.+):(\d{1,5})", peer)
+            if parts is None:
+                raise ValueError(f"commitment_peers: {peer!r} is no AET@host:port")
+            found[parts[1]] = (parts[2], int(parts[3]))
+        return found
 
 
 class ApiSettings(_Section):
@@ -55,9 +129,17 @@ class ApiSettings(_Section):
 
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> Self:
-        if self.host not in {"127.0.0.1", "::1", "localhost"} and self.token_file is None:
+        if self.host not in _LOOPBACK and self.token_file is None:
             raise ValueError("an address beyond loopback needs token_file")
         return self
+
+
+class ViewerSettings(_Section):
+    """OHIF, served by the node on one origin with the archive's DICOMweb."""
+
+    folder: Path | None = Field(None, description="Folder of OHIF's built files (`./run viewer` gets it); empty for no viewer.")
+    configuration: Path | None = Field(None, description="OHIF's configuration instead of the node's own, `config/ohif.js`.")
+    largest_upload_mb: int = Field(512, ge=1, description="Most that the viewer may store at once, in MiB.")
 
 
 class TasksSettings(_Section):
@@ -67,12 +149,38 @@ class TasksSettings(_Section):
     from_annotations: bool = Field(False, description="Whether an annotation that no task matches makes a task of its own.")
 
 
+class ContractSettings(_Section):
+    """The annotation contract: words by which readers say more than a drawing can (whole words, upper and lower case alike)."""
+
+    reviewed: tuple[str, ...] = Field(
+        ("reviewed", "confirmed"), description="Name of a segment that marks slices on which the prediction is accepted."
+    )
+    complete: tuple[str, ...] = Field(
+        ("complete",), description="Word in the description of an object, or name of a segment, that declares it complete."
+    )
+    strokes: tuple[str, ...] = Field(
+        ("strokes", "stroke", "scribbles", "scribble"), description="Word that makes only the drawn voxels known, no slices."
+    )
+    background: tuple[str, ...] = Field(("background",), description="Name of a segment of strokes where no label is.")
+    report_refusals: bool = Field(True, description="Whether a report in the study says why an annotation was not understood.")
+
+
 class AnswerSettings(_Section):
     """How triggers are answered."""
 
     propagator: str = Field("chained-flow", description="Name of the front end's propagation method.")
     keep_superseded: bool = Field(False, description="Whether results of earlier rounds stay in the archive.")
-    residual_map: bool = Field(False, description="Whether the residual is stored as a Parametric Map as well.")
+    results: tuple[
+        Literal["residual-bands", "residual-map", "residual-fractional", "key-objects", "report", "contours", "captures"],
+        ...,
+    ] = Field(
+        ("residual-bands", "residual-map", "key-objects", "report"),
+        description="Objects that an answer consists of besides the prediction; `docs/results-objects.md` describes them.",
+    )
+    report_class: Literal["comprehensive", "comprehensive-3d"] = Field(
+        "comprehensive",
+        description="SR class of the report: Comprehensive (88.33; Stone shows no other) or Comprehensive 3D (88.34).",
+    )
     threads: int = Field(2, ge=1, description="CPU threads of the answering process.")
     image_cache_mb: int = Field(512, ge=0, description="Voxels of recent series kept in memory, in MiB.")
     attempts: int = Field(5, ge=1, description="How often an unexpected failure is tried before the job is parked.")
@@ -84,6 +192,9 @@ class LearningSettings(_Section):
     steps: int = Field(20, ge=1, description="Training steps a learn job.")
     threads: int = Field(2, ge=1, description="CPU threads of the trainer.")
     seed: int = Field(1, ge=0, description="Seed of weights and sampling.")
+    confirmed_weight: float = Field(
+        0.5, ge=0, le=1, description="Weight of slices that a reader accepted, as a share of that of drawn ones."
+    )
     replay_mb: int = Field(4096, ge=1, description="Size of the replay memory of a task on disk, in MiB.")
     keep_checkpoints: int = Field(5, ge=2, description="How many versions of a model stay on disk.")
 
@@ -93,8 +204,11 @@ class Settings(_Section):
 
     node: NodeSettings = NodeSettings()
     pacs: PacsSettings = PacsSettings()
+    scp: ScpSettings = ScpSettings()
     api: ApiSettings = ApiSettings()
+    viewer: ViewerSettings = ViewerSettings()
     tasks: TasksSettings = TasksSettings()
+    contract: ContractSettings = ContractSettings()
     answer: AnswerSettings = AnswerSettings()
     learning: LearningSettings = LearningSettings()
 
@@ -105,7 +219,21 @@ class _CodeFile(_Section):
     meaning: str = Field(min_length=1, max_length=64)
 
     def code(self) -> Code:
-        return Code(self.value, self.scheme, self.meaning)
+        return current(Code(self.value, self.scheme, self.meaning))
+
+
+class _MappedCodeFile(_Section):
+    value: str = Field(min_length=1, max_length=16)
+    scheme: str = Field(min_length=1, max_length=16)
+
+    @model_validator(mode="after")
+    def _decisive(self) -> Self:
+        if self.code().is_generic:
+            raise ValueError(f"{self.value} ({self.scheme}) is written where nobody chose a code, and stands for no label")
+        return self
+
+    def code(self) -> Code:
+        return current(Code(self.value, self.scheme, ""))
 
 
 class _LabelFile(_Section):
@@ -113,6 +241,8 @@ class _LabelFile(_Section):
     category: _CodeFile
     type: _CodeFile
     colour: Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+    codes: tuple[_MappedCodeFile, ...] = ()
+    names: tuple[Annotated[str, Field(min_length=1, max_length=64)], ...] = ()
 
     def rgb(self) -> tuple[int, int, int]:
         red, green, blue = bytes.fromhex(self.colour[1:])
@@ -143,6 +273,13 @@ class _TaskFile(_Section):
     match: _MatchFile
     labels: tuple[_LabelFile, ...] = Field(min_length=1, max_length=254)
 
+    @model_validator(mode="after")
+    def _names_apart(self) -> Self:
+        names = [name.strip().casefold() for label in self.labels for name in {label.name, *label.names}]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two labels share the name {twice[0]!r}")
+        return self
+
 
 def load_settings(path: Path) -> Settings:
     """Settings of a TOML file; relative paths in it are relative to its folder.
@@ -152,18 +289,12 @@ def load_settings(path: Path) -> Settings:
     """
     settings = _validated(Settings, path)
     base = path.resolve().parent
+    return settings.model_copy(update={name: _placed(section, base) for name, section in settings})
 
-    def placed(value: Path | None) -> Path | None:
-        return None if value is None else base / value
 
-    return settings.model_copy(
-        update={
-            "node": settings.node.model_copy(update={"data": placed(settings.node.data)}),
-            "pacs": settings.pacs.model_copy(update={"password_file": placed(settings.pacs.password_file)}),
-            "api": settings.api.model_copy(update={"token_file": placed(settings.api.token_file)}),
-            "tasks": settings.tasks.model_copy(update={"folder": placed(settings.tasks.folder)}),
-        }
-    )
+def _placed(section: BaseModel, base: Path) -> BaseModel:
+    """A section with its relative paths below ``base``."""
+    return section.model_copy(update={name: base / value for name, value in section if isinstance(value, Path)})
 
 
 def load_tasks(folder: Path) -> list[Task]:
@@ -185,7 +316,15 @@ def load_task(path: Path) -> Task:
     """
     file = _validated(_TaskFile, path)
     labels = tuple(
-        Label(number, label.name, label.category.code(), label.type.code(), label.rgb())
+        Label(
+            number,
+            label.name,
+            label.category.code(),
+            label.type.code(),
+            label.rgb(),
+            tuple(code.code() for code in label.codes),
+            label.names,
+        )
         for number, label in enumerate(file.labels, start=1)
     )
     rule = MatchingRule(**file.match.model_dump())

@@ -42,6 +42,8 @@ digits, `-` and `_`, 40 at most. See `config/tasks/` for examples.
 | `labels.category` | code | | Segmented property category (PS3.16 CID 7150). |
 | `labels.type` | code | | Segmented property type; a segment with this code has this label. |
 | `labels.colour` | `#rrggbb` | | Recommended display colour. |
+| `labels.codes` | list of codes | `[]` | Other types by which the site's tools mean this label, such as `{ value = "T-62000", scheme = "SRT" }`. |
+| `labels.names` | list of texts, 64 characters at most | `[]` | Other names of it in segments, such as `"Leber"`. |
 
 `[[labels]]` stands once for each label, 254 times at most; the first is label 1. A code is such as
 `{ value = "5366008", scheme = "SCT", meaning = "Hippocampus" }`. Every part of `match` that is given has to hold.
@@ -78,6 +80,8 @@ def _type(field: Schema) -> str:
     """The type and its bounds in words."""
     if "anyOf" in field:
         return " or ".join(_type(one) for one in field["anyOf"] if one.get("type") != "null")
+    if field.get("type") == "array":
+        return f"list of {_type(field['items'])}"
     if "enum" in field:
         return ", ".join(f"`{json.dumps(value)}`" for value in field["enum"])
     kind = {"string": "text", "boolean": "true or false", "integer": "integer", "number": "number"}[field["type"]]

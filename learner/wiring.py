@@ -5,33 +5,45 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urljoin
 
 import structlog
 
+from dicom_io.pacs.association import Peer
+from dicom_io.pacs.commitment import Holds
 from dicom_io.pacs.dicomweb import DicomWebSink
+from dicom_io.pacs.dicomweb_archive import DicomWebArchive
 from dicom_io.pacs.dimse import DimseSink
+from dicom_io.pacs.dimse_archive import DimseArchive, MoveReceiver
+from dicom_io.pacs.inbox import Inbox
 from dicom_io.pacs.orthanc_rest import OrthancArchive
-from dicom_io.pacs.port import Sink
+from dicom_io.pacs.port import Archive, Sink
+from dicom_io.pacs.scp import StorageScp
+from dicom_io.pacs.tls import client_tls, server_tls
 from learner.app.compute import Compute
 from learner.app.images import SeriesImages
 from learner.app.intake import Intake
 from learner.app.learn import Learn, LearnSettings
+from learner.app.refusal import Refusals
 from learner.app.respond import Respond, RespondSettings
+from learner.app.results import ResultSettings
 from learner.app.serving import ServingNetworks
+from learner.app.subject import Subjects
 from learner.app.task_choice import TaskChoice
-from learner.app.tasks import TaskBook
+from learner.app.tasks import TaskBook, remember_labels
 from learner.app.worker import Worker
+from learner.domain.contract import ContractNames
 from learner.errors import ConfigurationError
 from learner.memory.replay import ReplayMemory
 from learner.node import Node
 from learner.ports import Network, Propagator, Trainer
 from learner.propagation import make_propagator
-from learner.settings import LearningSettings, PacsSettings, Settings, load_tasks, read_secret
+from learner.settings import ContractSettings, LearningSettings, PacsSettings, ScpSettings, Settings, load_tasks, read_secret
 from learner.storage.files import write_whole
 from learner.storage.store import LocalStore, SystemClock
 from learner.trainer_process import TrainerProcess, stop_with_parent
@@ -43,19 +55,134 @@ _MIB = 2**20
 _log = structlog.get_logger(__name__)
 
 
-def build_archive(settings: PacsSettings) -> OrthancArchive:
-    """The archive that is read."""
-    return OrthancArchive(settings.url, settings.user, read_secret(settings.password_file), timeout=settings.timeout_s)
+def build_archive(
+    settings: PacsSettings, receiver: MoveReceiver | None = None
+) -> OrthancArchive | DicomWebArchive | DimseArchive:
+    """The archive that is asked for what there is.
+
+    Args:
+        settings: of the archive; of any kind but ``inbox``.
+        receiver: where objects arrive that are fetched by C-MOVE; by C-GET if None.
+
+    Raises:
+        ConfigurationError: a file with a secret or a certificate cannot be read.
+    """
+    polling: _Polling = {"stable_age": settings.stable_age_s, "days": settings.poll_days}
+    if settings.kind == "dimse":
+        return DimseArchive(_peer(settings), receiver=receiver, **polling)
+    if settings.kind == "dicomweb":
+        return DicomWebArchive(**_http(settings), **polling)
+    return OrthancArchive(**_http(settings) | {"url": settings.url})
 
 
-def build_sink(settings: PacsSettings, archive: OrthancArchive) -> Sink:
-    """The way in which results are stored."""
+def build_sink(settings: PacsSettings, archive: Archive) -> Sink:
+    """The way in which results are stored.
+
+    Raises:
+        ConfigurationError: a file with a secret or a certificate cannot be read.
+    """
     if settings.store_by == "dicomweb":
-        root = urljoin(settings.url, settings.dicomweb_root)
-        return DicomWebSink(root, settings.user, read_secret(settings.password_file))
+        return DicomWebSink(**_http(settings))
     if settings.store_by == "dimse":
-        return DimseSink(settings.dimse_host, settings.dimse_port, settings.called_aet, settings.calling_aet)
+        peer = _peer(settings)
+        return DimseSink(peer.host, peer.port, peer.called_aet, peer.calling_aet, timeout=peer.timeout, tls=peer.tls)
     return archive
+
+
+def build_receiving(settings: Settings, store: LocalStore) -> tuple[Archive, StorageScp | None]:
+    """The archive that is read, and our own DICOM service where the settings ask for one.
+
+    Raises:
+        ConfigurationError: a file with a secret or a certificate cannot be read.
+    """
+    pacs, scp = settings.pacs, settings.scp
+    if pacs.kind == "inbox":
+        inbox = Inbox(
+            settings.node.data / "inbox",
+            stable_age=pacs.stable_age_s,
+            limit_bytes=scp.spool_mb * _MIB,
+            may_go=lambda uid: not store.queries.needs_images(uid),
+        )
+        return inbox, _scp(settings, inbox, inbox.holds if scp.commitment else None)
+    if pacs.kind == "dimse" and pacs.retrieve_by == "move":
+        receiver = MoveReceiver()
+        return build_archive(pacs, receiver), _scp(settings, receiver, None)
+    return build_archive(pacs), None
+
+
+def _scp(settings: Settings, sink: Sink, holds: Holds | None) -> StorageScp:
+    scp, pacs = settings.scp, settings.pacs
+    peers = {
+        aet: Peer(host, port, aet, pacs.calling_aet, pacs.timeout_s, _client_tls(pacs) if scp.tls else None)
+        for aet, (host, port) in scp.commitment_addresses().items()
+    }
+    return StorageScp(
+        sink,
+        pacs.calling_aet,
+        scp.host,
+        scp.port,
+        allowed_aets=scp.allowed_aets,
+        tls=_server_tls(scp) if scp.tls else None,
+        associations=scp.associations,
+        max_object_bytes=scp.max_object_mb * _MIB,
+        holds=holds,
+        commitment_peers=peers,
+    )
+
+
+class _Polling(TypedDict):
+    stable_age: float
+    days: int
+
+
+class _Http(TypedDict):
+    url: str
+    user: str
+    password: str
+    token: str
+    timeout: float
+    verify: ssl.SSLContext | bool
+
+
+def _http(settings: PacsSettings) -> _Http:
+    """How the DICOMweb service is reached; Orthanc's REST API differs by its path."""
+    uses_tls = settings.url.lower().startswith("https:")
+    return {
+        "url": urljoin(settings.url, settings.dicomweb_root),
+        "user": settings.user,
+        "password": read_secret(settings.password_file),
+        "token": read_secret(settings.token_file),
+        "timeout": settings.timeout_s,
+        "verify": _client_tls(settings) if uses_tls else True,
+    }
+
+
+def _peer(settings: PacsSettings) -> Peer:
+    tls = _client_tls(settings) if settings.dimse_tls else None
+    address = (settings.dimse_host, settings.dimse_port)
+    return Peer(*address, settings.called_aet, settings.calling_aet, settings.timeout_s, tls)
+
+
+def _client_tls(settings: PacsSettings) -> ssl.SSLContext:
+    files = (settings.tls_ca_file, settings.tls_certificate_file, settings.tls_key_file)
+    try:
+        return client_tls(*files, check_hostname=settings.tls_check_hostname)
+    except OSError as error:
+        raise ConfigurationError(f"pacs.tls_*_file: {_named(error, files)}; check paths, rights and content") from None
+
+
+def _server_tls(settings: ScpSettings) -> ssl.SSLContext:
+    assert settings.tls_certificate_file is not None
+    files = (settings.tls_certificate_file, settings.tls_key_file, settings.tls_ca_file)
+    try:
+        return server_tls(*files)
+    except OSError as error:
+        raise ConfigurationError(f"scp.tls_*_file: {_named(error, files)}; check paths, rights and content") from None
+
+
+def _named(error: OSError, files: Iterable[Path | None]) -> str:
+    """What is wrong, and with which files; OpenSSL names none."""
+    return f"{error.strerror or error} ({', '.join(str(file) for file in files if file is not None)})"
 
 
 def build_store(settings: Settings) -> LocalStore:
@@ -86,20 +213,26 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     if removed:
         _log.info("files of an interrupted process removed", files=removed)
     tasks = build_tasks(settings, store)
-    archive = build_archive(settings.pacs)
+    remember_labels(tasks, store.records)
+    archive, scp = build_receiving(settings, store)
+    images = SeriesImages(archive, settings.answer.image_cache_mb * _MIB)
+    choice = TaskChoice(tasks, store, from_annotations=settings.tasks.from_annotations)
     compute = Compute(
-        archive,
-        store,
-        SeriesImages(archive, settings.answer.image_cache_mb * _MIB),
-        TaskChoice(tasks, store, from_annotations=settings.tasks.from_annotations),
+        Subjects(archive, store, images, choice, contract_names(settings.contract)),
         propagator,
         ServingNetworks(store, network_loader(settings.answer.threads)),
         case_key(settings.node.data),
-        residual_map=settings.answer.residual_map,
+        ResultSettings(frozenset(settings.answer.results), settings.answer.report_class),
     )
     respond_settings = RespondSettings(attempts=settings.answer.attempts, keep_superseded=settings.answer.keep_superseded)
-    respond = Respond(archive, build_sink(settings.pacs, archive), store, compute, respond_settings, SystemClock())
-    return Node(settings, store, tasks, Intake(archive, store, tasks), respond, TrainerProcess(configuration))
+    refusals = Refusals(archive, tasks) if settings.contract.report_refusals else None
+    respond = Respond(archive, build_sink(settings.pacs, archive), store, compute, respond_settings, SystemClock(), refusals)
+    return Node(settings, store, tasks, Intake(archive, store, tasks), respond, TrainerProcess(configuration), scp)
+
+
+def contract_names(settings: ContractSettings) -> ContractNames:
+    """The words of the annotation contract."""
+    return ContractNames(settings.reviewed, settings.complete, settings.strokes, settings.background)
 
 
 def run_trainer(settings: Settings) -> None:
@@ -108,19 +241,22 @@ def run_trainer(settings: Settings) -> None:
     stop_with_parent(stop)
     store = build_store(settings)
     learn_settings = LearnSettings(settings.learning.steps, attempts=settings.answer.attempts)
-    learn = Learn(store, trainer_factory(settings), learn_settings, stop.is_set, stop.wait, SystemClock())
+    factory = trainer_factory(settings, build_tasks(settings, store))
+    learn = Learn(store, factory, learn_settings, stop.is_set, stop.wait, SystemClock())
     worker = Worker("learn", learn.run_once, idle_s=0.5)
     worker.start()
     stop.wait()
     worker.stop()
 
 
-def trainer_factory(settings: Settings) -> Callable[[str, int], Trainer]:
-    """Makes the trainer of a task."""
+def trainer_factory(settings: Settings, tasks: TaskBook) -> Callable[[str, int], Trainer]:
+    """Makes the trainer of a task, for all the labels that the task has; an example may be from before it gained some."""
 
     def make(task_id: str, label_count: int) -> Trainer:
-        folder = settings.node.data / "replay" / task_id
-        return make_trainer(label_count, settings.learning, settings.answer.propagator, folder)
+        folder, task = settings.node.data / "replay" / task_id, tasks.get(task_id)
+        return make_trainer(
+            max(label_count, len(task.labels) if task else 0), settings.learning, settings.answer.propagator, folder
+        )
 
     return make
 
@@ -131,7 +267,7 @@ def make_trainer(label_count: int, settings: LearningSettings, propagator: str, 
     from learner.model.trainer import OnlineTrainer  # noqa: PLC0415
 
     memory = ReplayMemory(replay, settings.replay_mb * _MIB)
-    training = TrainingSettings(threads=settings.threads)
+    training = TrainingSettings(threads=settings.threads, confirmed_weight=settings.confirmed_weight)
     return OnlineTrainer(label_count, training, memory, build_propagator(propagator), settings.seed)
 
 
@@ -147,13 +283,13 @@ def build_propagator(name: str) -> Propagator:
         raise ConfigurationError(f"propagator: {error}") from None
 
 
-def network_loader(threads: int) -> Callable[[bytes], Network]:
-    """Makes a network of a checkpoint's state; imports torch at its first use."""
+def network_loader(threads: int) -> Callable[[bytes, int], Network]:
+    """Makes a network of a checkpoint's state and the number of labels; imports torch at its first use."""
 
-    def load(state: bytes) -> Network:
+    def load(state: bytes, label_count: int) -> Network:
         from learner.model.serving import load_network  # noqa: PLC0415 - torch takes a second to import
 
-        return load_network(state, threads=threads)
+        return load_network(state, label_count, threads=threads)
 
     return load
 

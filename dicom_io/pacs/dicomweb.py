@@ -11,6 +11,7 @@ from typing import Any, Self
 import httpx2
 
 from dicom_io.errors import PacsRefused, PacsUnavailable
+from dicom_io.pacs.http_client import open_client
 from dicom_io.pacs.http_errors import answer_error, transport_error
 
 _PATH = "/studies"
@@ -27,20 +28,24 @@ class DicomWebSink:
         url: the service's root, such as ``http://127.0.0.1:8042/dicom-web``.
         user: its user, empty for none.
         password: the user's password.
+        token: bearer token, for a service that wants one instead; empty for none.
         timeout: seconds to wait for a connection, and for the answer.
-        verify: whether and against what a TLS certificate is checked.
+        verify: whether and against what a TLS certificate is checked; a context may hold a certificate of ours.
     """
 
     def __init__(
-        self, url: str, user: str = "", password: str = "", *, timeout: float = 60.0, verify: ssl.SSLContext | bool = True
+        self,
+        url: str,
+        user: str = "",
+        password: str = "",
+        *,
+        token: str = "",
+        timeout: float = 60.0,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
-        self._client = httpx2.Client(
-            base_url=url.rstrip("/"),
-            auth=(user, password) if user else None,
-            timeout=timeout,
-            verify=verify,
-            headers={"Accept": "application/dicom+json", "Accept-Encoding": "identity"},
-            trust_env=False,  # images do not leave by a proxy that somebody's environment names
+        headers = {"Accept": "application/dicom+json"}
+        self._client = open_client(
+            url, user=user, password=password, token=token, timeout=timeout, verify=verify, headers=headers
         )
 
     def close(self) -> None:

@@ -24,6 +24,8 @@ class MemoryArchive:
         outage: an error that every call raises while it is set, as an archive that is down or locked would.
     """
 
+    can_delete = True
+
     def __init__(self) -> None:
         self.outage: PacsError | None = None
         self._series: dict[str, _Series] = {}

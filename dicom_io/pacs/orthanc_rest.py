@@ -20,6 +20,7 @@ from urllib.parse import quote
 import httpx2
 
 from dicom_io.errors import NotInPacs, PacsError, PacsRefused, PacsUnavailable
+from dicom_io.pacs.http_client import open_client
 from dicom_io.pacs.http_errors import answer_error, transport_error
 from dicom_io.pacs.port import FeedPage, SeriesStatus
 
@@ -37,21 +38,24 @@ class OrthancArchive:
         url: base address, such as ``http://127.0.0.1:8042``.
         user: its user, empty for none.
         password: the user's password.
+        token: bearer token, for an Orthanc behind a proxy that wants one instead; empty for none.
         timeout: seconds to wait for a connection, and for each piece of an answer.
-        verify: whether and against what a TLS certificate is checked.
+        verify: whether and against what a TLS certificate is checked; a context may hold a certificate of ours.
     """
 
+    can_delete = True
+
     def __init__(
-        self, url: str, user: str = "", password: str = "", *, timeout: float = 30.0, verify: ssl.SSLContext | bool = True
+        self,
+        url: str,
+        user: str = "",
+        password: str = "",
+        *,
+        token: str = "",
+        timeout: float = 30.0,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
-        self._client = httpx2.Client(
-            base_url=url.rstrip("/"),
-            auth=(user, password) if user else None,
-            timeout=timeout,
-            verify=verify,
-            headers={"Accept-Encoding": "identity"},
-            trust_env=False,  # images do not leave by a proxy that somebody's environment names
-        )
+        self._client = open_client(url, user=user, password=password, token=token, timeout=timeout, verify=verify)
         self._studies: dict[str, tuple[str, str]] = {}
         self._lock = threading.Lock()
 

@@ -8,14 +8,22 @@ import zlib
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.filereader import read_partial
 
+from dicom_io.datasets import lenient
 from dicom_io.errors import PacsRefused
 
+_SOP_INSTANCE_UID = 0x00080018
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _UNREADABLE = (
     *(InvalidDicomError, BytesLengthException, struct.error, zlib.error, EOFError, OSError),
     *(ValueError, KeyError, TypeError, AttributeError, NotImplementedError, IndexError),
 )
+
+
+def is_uid(text: str) -> bool:
+    """Whether it is a UID by its form (PS3.5, section 9.1), so that it can stand in a path or a query."""
+    return len(text) <= 64 and text.isascii() and all(part.isdecimal() for part in text.split("."))
 
 
 def read_whole(file: bytes) -> Dataset:
@@ -29,15 +37,27 @@ def read_whole(file: bytes) -> Dataset:
     """
     stream = _Watched(file)
     try:
-        dataset = dcmread(stream)
+        with lenient():  # pydicom logs bad values as they are
+            dataset = dcmread(stream)
+            missing = [name for name in _NEEDED if not dataset.get(name)]
     except _UNREADABLE as error:  # pydicom raises all of these for bytes that are no DICOM
         raise PacsRefused("DICOM file", "it cannot be read", "Send a whole DICOM Part 10 file.") from error
     if not stream.ended_between_elements:
         raise PacsRefused("DICOM file", "it is cut off", "Send the whole file.")
-    missing = [name for name in _NEEDED if not dataset.get(name)]
     if missing or "TransferSyntaxUID" not in dataset.file_meta:
         raise PacsRefused("DICOM file", f"it lacks {', '.join(missing) or 'TransferSyntaxUID'}", "Send a valid object.")
     return dataset
+
+
+def sop_instance_uid(file: bytes) -> str:
+    """SOP Instance UID of a Part 10 file, without reading the rest; empty if it cannot be read."""
+    try:
+        with lenient():
+            return str(
+                read_partial(io.BytesIO(file), lambda tag, _vr, _length: tag > _SOP_INSTANCE_UID).get("SOPInstanceUID", "")
+            )
+    except _UNREADABLE:
+        return ""
 
 
 class _Watched(io.BytesIO):

@@ -41,7 +41,7 @@ class SeriesStatus:
 
 @dataclass(frozen=True)
 class FeedPage:
-    """One page of an archive's durable log.
+    """One page of an archive's log.
 
     Attributes:
         touched: each series that the page speaks of, once, in the order of its last entry, as it is now. A series that
@@ -56,7 +56,10 @@ class FeedPage:
 
 
 class Feed(Protocol):
-    """The durable log of what arrived, and a scan for what the log lost."""
+    """The log of what arrived, and a scan for what the log lost.
+
+    The log is durable, or begins anew with each process and then tells everything once more; the cursor never goes back.
+    """
 
     def page(self, cursor: int, limit: int = 500) -> FeedPage:
         """The entries after ``cursor`` (0 for all), ``limit`` at most.
@@ -126,12 +129,22 @@ class Sink(Protocol):
 
 
 class Archive(Feed, Source, Sink, Protocol):
-    """All three, and the deletion of superseded results, as Orthanc's REST API has them."""
+    """All three, and the deletion of superseded results, as Orthanc's REST API has them.
+
+    Attributes:
+        can_delete: whether ``delete_series`` takes a series away from where readers see it. Neither DICOMweb nor DIMSE has
+            such a service; superseded results stay then.
+    """
+
+    @property
+    def can_delete(self) -> bool:
+        """Whether series can be deleted."""
+        ...
 
     def delete_series(self, series_instance_uid: str) -> None:
         """Deletes a series; one that is gone already is no error.
 
         Raises:
-            PacsUnavailable, PacsRefused.
+            PacsUnavailable, PacsRefused: always, where series cannot be deleted.
         """
         ...

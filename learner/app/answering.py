@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from dicom_io.annotation import PlaneKind, SparseAnnotation
 from learner.domain.answer import Answer
-from learner.domain.fusion import LeftOut, earned_trust, estimated_dice, fuse, trust_from_first_slices
-from learner.domain.proxy import ProxyMask
+from learner.domain.fusion import LeftOut, earned_trust, estimated_dice, fuse, trust_from_first_drawing
+from learner.domain.planes import drawn_planes, main_axis, section, without_planes
+from learner.domain.proxy import ProxyMask, merge_unknown, share_background, with_classes
 from learner.domain.ranking import rank_slices
 from learner.domain.residual import residual
 from learner.ports import Network, Propagator
@@ -46,6 +47,7 @@ def answer_case(
     propagator: Propagator,
     network: Network | None,
     previous_back_end_CDHW: FloatArray | None = None,
+    acquired: frozenset[int] | None = None,
 ) -> CaseAnswer:
     """Answers one round of a case.
 
@@ -56,7 +58,9 @@ def answer_case(
         label_count: labels L of the task.
         propagator: the front end.
         network: the back end, or None while there is no model.
-        previous_back_end_CDHW: what the network alone said in the round before, or None.
+        previous_back_end_CDHW: what the network alone said in the round before, of fewer labels if the task gained some since,
+            or None.
+        acquired: slices of the volume that were acquired, all of them if None; only those are suggested.
 
     Raises:
         ValueError: if there is neither an annotation nor a network, or the annotation has other labels than the task.
@@ -69,8 +73,9 @@ def answer_case(
     ends = _Ends(None, alone, 1.0, [])
     if annotation is not None:
         ends = _both_ends(image_DHW, spacing_DHW, annotation, propagator, network, alone)
-    change = residual(alone, previous_back_end_CDHW)
-    answer = _answer(ends, annotation, alone, change)
+    previous = None if previous_back_end_CDHW is None else with_classes(previous_back_end_CDHW, label_count)
+    change = residual(alone, previous)
+    answer = _answer(ends, annotation, alone, change, acquired)
     return CaseAnswer(answer, ends.proxy, alone, ends.trust)
 
 
@@ -82,7 +87,7 @@ class _Ends:
         proxy: the front end's, or None where nothing is drawn.
         back_end_CDHW: the network's, shown the proxy where it is trusted; None without a network.
         trust: how far the network is trusted, in [0, 1].
-        left_out: drawn slices that both ends were judged on.
+        left_out: drawn planes that both ends were judged on.
     """
 
     proxy: ProxyMask | None
@@ -99,23 +104,36 @@ def _both_ends(
     network: Network | None,
     alone_CDHW: FloatArray | None,
 ) -> _Ends:
-    """Propagates, judges the network on drawn slices, and shows it the proxy if it has earned any trust."""
+    """Propagates, judges the network on what is drawn, and shows it the proxy if it has earned any trust.
+
+    Of labels that nobody looked for, the network says what it says alone: a proxy shows it none of them.
+    """
     proxy = propagator.propagate(image_DHW, spacing_DHW, annotation)
     foresight = _foresight(annotation, alone_CDHW)
     judged = network if foresight > 0 else None
     left_out = leave_out(image_DHW, spacing_DHW, annotation, propagator, judged)
     trust = 0.0 if judged is None else (earned_trust(left_out) if left_out else foresight)
-    shown = judged.predict(image_DHW, spacing_DHW, proxy) if judged is not None and trust > 0 else alone_CDHW
-    return _Ends(proxy, shown, trust, left_out)
+    back_end = alone_CDHW
+    if judged is not None and alone_CDHW is not None and trust > 0:
+        unknown = annotation.unknown_labels
+        shown = merge_unknown(judged.predict(image_DHW, spacing_DHW, proxy), unknown)
+        back_end = share_background(shown, alone_CDHW, unknown)
+    return _Ends(proxy, back_end, trust, left_out)
 
 
 def _answer(
-    ends: _Ends, annotation: SparseAnnotation | None, alone_CDHW: FloatArray | None, change_DHW: FloatArray | None
+    ends: _Ends,
+    annotation: SparseAnnotation | None,
+    alone_CDHW: FloatArray | None,
+    change_DHW: FloatArray | None,
+    acquired: frozenset[int] | None,
 ) -> Answer:
     """Fuses both ends, and says where they disagree and what to draw next."""
     soft_CDHW = fuse(ends.proxy, ends.back_end_CDHW, annotation, ends.trust)
     labels_DHW = soft_CDHW.argmax(axis=0).astype(np.uint8)
-    disputed_DHW = residual(ends.proxy.soft_CDHW, alone_CDHW) if ends.proxy is not None else change_DHW
+    disputed_DHW = change_DHW
+    if ends.proxy is not None and annotation is not None and alone_CDHW is not None:
+        disputed_DHW = residual(ends.proxy.soft_CDHW, merge_unknown(alone_CDHW, annotation.unknown_labels))
     expected = None
     if annotation is not None:
         expected = estimated_dice(ends.left_out, ends.trust, labels_DHW, annotation, _nearness(annotation))
@@ -125,7 +143,7 @@ def _answer(
         soft_CDHW=soft_CDHW,
         residual_DHW=zeros_DHW if disputed_DHW is None else disputed_DHW,
         change_DHW=zeros_DHW if change_DHW is None else change_DHW,
-        guidance=rank_slices(soft_CDHW, disputed_DHW, annotation, len(labels_DHW), trust=ends.trust),
+        guidance=rank_slices(soft_CDHW, disputed_DHW, annotation, len(labels_DHW), trust=ends.trust, acquired=acquired),
         proxy_labels_DHW=None if ends.proxy is None else ends.proxy.labels_DHW,
         estimated_dice=expected,
     )
@@ -138,18 +156,19 @@ def leave_out(
     propagator: Propagator,
     network: Network | None,
 ) -> list[LeftOut]:
-    """What both ends make of drawn slices that they were not shown.
+    """What both ends make of drawn planes, of whatever axis, that they were not shown.
 
-    Every other drawn slice is left out, then the rest, so that the network predicts twice and not once for each of them.
+    Every other drawn plane is left out, then the rest, so that the network predicts twice and not once for each of them.
+    Accepted predictions are nothing to be judged by.
 
     Args:
         image_DHW: float32 voxels.
         spacing_DHW: distance of voxel centres in mm.
-        annotation: what is known; slices drawn along axis 0 are left out.
+        annotation: what is known.
         propagator: the front end.
         network: the back end, or None.
     """
-    drawn = [i for i in annotation.planes_of(PlaneKind.DRAWN) if annotation.labels_DHW[i].any()]
+    drawn = drawn_planes(annotation)
     if len(drawn) < 2:
         return []
     result = []
@@ -159,45 +178,34 @@ def leave_out(
         if not fewer.labels_DHW.any():
             continue
         proxy = propagator.propagate(image_DHW, spacing_DHW, fewer)
-        shown = network.predict(image_DHW, spacing_DHW, proxy) if network is not None else None
-        for index in held:
-            back_end = None if shown is None else shown[:, index]
-            soft_CHW, sure_HW = proxy.soft_CDHW[:, index], proxy.confidence_DHW[index]
-            result.append(LeftOut(annotation.labels_DHW[index], soft_CHW, sure_HW, back_end))
+        shown = None
+        if network is not None:
+            shown = merge_unknown(network.predict(image_DHW, spacing_DHW, proxy), annotation.unknown_labels)
+        for plane in held:
+            back_end = None if shown is None else section(shown, plane)
+            soft_CHW, sure_HW = section(proxy.soft_CDHW, plane), section(proxy.confidence_DHW, plane)
+            result.append(LeftOut(section(annotation.labels_DHW, plane), soft_CHW, sure_HW, back_end))
     return result
-
-
-def without_planes(annotation: SparseAnnotation, held: list[int]) -> SparseAnnotation:
-    """The annotation without what is known on the slices ``held`` along axis 0, unless another known plane crosses them."""
-    labels_DHW, known_LDHW = annotation.labels_DHW.copy(), annotation.known_LDHW.copy()
-    labels_DHW[held] = 0
-    known_LDHW[:, held] = False
-    planes = tuple(p for p in annotation.planes if p.axis != 0 or p.index not in held)
-    for plane in planes:
-        if plane.axis != 0:
-            _restore(labels_DHW, annotation.labels_DHW, plane)
-            for number in range(len(known_LDHW)):
-                _restore(known_LDHW[number], annotation.known_LDHW[number], plane)
-    return SparseAnnotation(labels_DHW, known_LDHW, planes, annotation.sources, annotation.readers)
-
-
-def _restore(target_DHW: npt.NDArray[np.generic], source_DHW: npt.NDArray[np.generic], plane: Plane) -> None:
-    where = [slice(None)] * 3
-    where[plane.axis] = slice(plane.index, plane.index + 1)
-    target_DHW[tuple(where)] = source_DHW[tuple(where)]
 
 
 def _foresight(annotation: SparseAnnotation, alone_CDHW: FloatArray | None) -> float:
     """How well the network alone foresaw what was drawn; at 0 it is not worth the seconds to ask it any further."""
     if alone_CDHW is None:
         return 0.0
-    drawn = annotation.planes_of(PlaneKind.DRAWN)
-    return trust_from_first_slices([annotation.labels_DHW[i] for i in drawn], [alone_CDHW[:, i] for i in drawn])
+    seen_DHW = annotation.observed_DHW.copy()
+    for plane in annotation.planes:
+        if plane.kind is not PlaneKind.DRAWN:
+            seen_DHW[plane.where] = False
+    for plane in annotation.planes:
+        if plane.kind is PlaneKind.DRAWN:
+            seen_DHW[plane.where] = annotation.observed_DHW[plane.where]
+    labels = [number for number, known_DHW in enumerate(annotation.known_LDHW, start=1) if known_DHW.any()]
+    return trust_from_first_drawing(annotation.labels_DHW[seen_DHW], alone_CDHW[:, seen_DHW], labels)
 
 
 def _nearness(annotation: SparseAnnotation) -> float:
     """Mean distance of the slices between known ones to these, over the distance that left-out slices have."""
-    planes = annotation.planes_of(axis=0)
+    planes = annotation.planes_of(axis=main_axis(annotation))
     gaps = np.diff(planes)
     if not len(gaps) or gaps.sum() <= len(gaps):
         return 1.0

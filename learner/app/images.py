@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 
+from dicom_io.annotation import AnnotationHeader
 from dicom_io.pacs.port import SeriesStatus, Source
 from dicom_io.read_series import read_series
 from dicom_io.volume import ImageSeries
 from learner.app.intake import instances_digest
+
+Wanted = Collection[tuple[str, int]]
+
+
+def images_of(header: AnnotationHeader) -> Wanted:
+    """SOP Instance UID and frame number (0 for all frames) of what an annotation was drawn on."""
+    return header.referenced_frames or tuple((uid, 0) for uid in header.referenced_sop_instance_uids)
 
 
 class SeriesImages:
@@ -22,26 +31,39 @@ class SeriesImages:
     def __init__(self, source: Source, capacity_bytes: int) -> None:
         self._source = source
         self._capacity = capacity_bytes
-        self._kept: OrderedDict[tuple[str, str], ImageSeries] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str], ImageSeries] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, series: SeriesStatus) -> ImageSeries:
-        """The series as a volume.
+    def get(self, series: SeriesStatus, wanted: Wanted = ()) -> ImageSeries:
+        """The series as a volume; of a series of several volumes the one that holds ``wanted``, else the first.
+
+        Args:
+            series: as the archive has it.
+            wanted: SOP Instance UID and frame number (0 for any) of images that it should hold.
 
         Raises:
             DicomIoError: it cannot be fetched, or is no volume.
         """
         key = (series.series_instance_uid, instances_digest(series))
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        images = read_series(self._source.fetch_series(series))
+            for name, images in self._kept.items():
+                if name[:2] == key and _holds(images, wanted):
+                    self._kept.move_to_end(name)
+                    return images
+        images = read_series(self._source.fetch_series(series), wanted)
         with self._lock:
-            self._kept[key] = images
+            self._kept[*key, images.part] = images
             while len(self._kept) > 1 and self._bytes() > self._capacity:
                 self._kept.popitem(last=False)
         return images
 
     def _bytes(self) -> int:
         return sum(images.volume.voxels_DHW.nbytes for images in self._kept.values())
+
+
+def _holds(images: ImageSeries, wanted: Wanted) -> bool:
+    """Whether the volume is the whole series, or the part of it that is meant."""
+    if not images.part:
+        return True
+    own = {(one.sop_instance_uid, number) for one in images.slices for number in (0, one.frame_number)}
+    return any(image in own for image in wanted)

@@ -8,13 +8,16 @@ loses nor repeats one. Annotations are taken the moment they are stored; images 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 import structlog
 
-from dicom_io.pacs.port import Feed, SeriesStatus
+from dicom_io.errors import NotInPacs
+from dicom_io.pacs.port import Archive, SeriesStatus
 from learner.app.tasks import TaskBook
-from learner.domain.case import RoundEvent
+from learner.domain.case import Round, RoundEvent
 from learner.domain.job import JobKind
+from learner.domain.trigger import annotation_trigger, images_trigger, instance_of, withdrawal_trigger
 from learner.ports import Store
 
 ANNOTATION_MODALITIES = frozenset({"SEG", "SR", "RTSTRUCT"})
@@ -40,13 +43,13 @@ class Intake:
     """Takes in what arrived in the archive, once each and in order.
 
     Args:
-        feed: the archive's log.
+        archive: its log is read; and it is asked whether an annotation that a scan did not meet is really gone.
         store: where triggers and cursor are kept.
         tasks: which series matter.
     """
 
-    def __init__(self, feed: Feed, store: Store, tasks: TaskBook) -> None:
-        self._feed = feed
+    def __init__(self, archive: Archive, store: Store, tasks: TaskBook) -> None:
+        self._archive = archive
         self._store = store
         self._tasks = tasks
 
@@ -61,7 +64,7 @@ class Intake:
         """
         taken = 0
         while True:
-            page = self._feed.page(self._store.records.cursor(FEED))
+            page = self._archive.page(self._store.records.cursor(FEED))
             with self._store.transaction():
                 taken += sum(self._take(series) for series in page.touched)
                 self._store.records.set_cursor(FEED, page.cursor)
@@ -69,7 +72,7 @@ class Intake:
                 return taken
 
     def reconcile(self) -> int:
-        """Looks through the whole archive for what the log lost.
+        """Looks through the whole archive for what the log lost, and for annotations that were deleted.
 
         Returns:
             Number of new triggers.
@@ -78,19 +81,58 @@ class Intake:
             PacsError: what was found until then is kept.
         """
         taken = 0
-        for series in self._feed.scan():
+        in_effect = self._store.records.in_effect()
+        met: set[str] = set()
+        for series in self._archive.scan():
+            met.update(series.instance_ids if series.modality in ANNOTATION_MODALITIES else ())
             with self._store.transaction():
                 found = self._take(series)
             if found:
                 _log.warning("found by reconciliation", series=series.series_instance_uid, triggers=found)
             taken += found
-        return taken
+        gone = [r for r in in_effect if instance_of(r.trigger_uid) not in met]
+        return taken + sum(self._withdraw(r) for r in gone)
+
+    def look_for_deleted(self, instance_ids: Collection[str]) -> int:
+        """Takes back the drawings of annotation objects that somebody says were deleted, if they were.
+
+        Returns:
+            Number of new triggers.
+
+        Raises:
+            PacsError: what was not looked at is found by the next reconciliation.
+        """
+        told = [r for r in self._store.records.in_effect() if instance_of(r.trigger_uid) in instance_ids]
+        return sum(self._withdraw(r) for r in told)
+
+    def _withdraw(self, round_: Round) -> int:
+        """Takes back the drawing of a deleted annotation object, if its images are still there.
+
+        Archives delete whole studies to make room; that says nothing about what was drawn on them.
+        """
+        assert round_.case_id is not None
+        case = self._store.records.find_case(round_.case_id)
+        if self._is_there(round_.series_instance_uid, instance_of(round_.trigger_uid)):
+            return 0
+        if not self._is_there(case.series_instance_uid):
+            return 0
+        with self._store.transaction():
+            self._store.records.note_facts(round_.round_id, withdrawn=True)
+            _log.info("annotation was deleted in the archive, its drawing is withdrawn", round=round_.round_id)
+            return self._open(withdrawal_trigger(round_.round_id), round_.series_instance_uid, case_id=case.case_id)
+
+    def _is_there(self, series_instance_uid: str, instance_id: str = "") -> bool:
+        try:
+            series = self._archive.find_series(series_instance_uid)
+        except NotInPacs:
+            return False
+        return not instance_id or instance_id in series.instance_ids
 
     def _take(self, series: SeriesStatus) -> int:
         if self._store.records.is_own_series(series.series_instance_uid):
             return 0
         if series.modality in ANNOTATION_MODALITIES:
-            return sum(self._open(instance_id, series.series_instance_uid) for instance_id in series.instance_ids)
+            return sum(self._open_annotation(instance_id, series) for instance_id in series.instance_ids)
         return self._take_images(series) if series.is_stable else 0
 
     def _take_images(self, series: SeriesStatus) -> int:
@@ -105,8 +147,15 @@ class Intake:
         for task in self._tasks.matching(series):
             case = records.case(task.task_id, series.study_instance_uid, uid)
             if task.answer_undrawn and self._store.checkpoints.serving(task.task_id) is not None:
-                opened += self._open(f"{uid}#{digest}#{task.task_id}", uid, case_id=case.case_id, number=0)
+                opened += self._open(images_trigger(uid, digest, task.task_id), uid, case_id=case.case_id, number=0)
         return opened
+
+    def _open_annotation(self, instance_id: str, series: SeriesStatus) -> int:
+        """An annotation object; one that was deleted and is sent again counts anew."""
+        uid = series.series_instance_uid
+        taken = self._open(annotation_trigger(instance_id), uid)
+        withdrawn = 0 if taken else self._store.records.times_withdrawn(instance_id)
+        return self._open(annotation_trigger(instance_id, withdrawn), uid) if withdrawn else taken
 
     def _open(self, trigger_uid: str, series_uid: str, *, case_id: int | None = None, number: int | None = None) -> int:
         round_id = self._store.records.open_round(trigger_uid, series_uid, case_id=case_id, number=number)

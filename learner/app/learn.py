@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import structlog
 
 from learner.app.attempts import retry_or_park
+from learner.domain.example import Example, Withdrawal
 from learner.domain.job import Job, JobKind
 from learner.errors import CorruptFile, LeaseLost
 from learner.ports import Clock, Store, Trainer
@@ -101,13 +102,17 @@ class Learn:
 
     def _learn(self, job: Job) -> None:
         example = self._store.files.get_example(job.round_id)
-        trainer = self._trainer(example.task_id, example.annotation.label_count)
+        taken_back = isinstance(example, Withdrawal)
+        trainer = self._trainer(example.task_id, example.label_count)
+        if taken_back and trainer.steps == 0:  # nothing was learned yet
+            self._store.jobs.finish(job)
+            self._store.files.drop_example(job.round_id)
+            return
         began = time.monotonic()
-        report = trainer.learn(example, self._settings.steps, lambda: self._between_steps(job))
-        seconds = time.monotonic() - began
+        facts = self._work(job, trainer, example)
+        facts["seconds"] = round(time.monotonic() - began, 2)
         state = trainer.save()
         with self._store.transaction():
-            facts: dict[str, object] = {**asdict(report), "seconds": round(seconds, 2)}
             checkpoint = self._store.checkpoints.add(
                 example.task_id, state, round_id=job.round_id, steps=trainer.steps, facts=facts
             )
@@ -115,7 +120,14 @@ class Learn:
         self._store.files.drop_example(job.round_id)
         self._store.checkpoints.prune(example.task_id)
         trainer.tidy()
-        _log.info("learned", round=job.round_id, checkpoint=checkpoint.name, **facts)
+        _log.info("forgotten" if taken_back else "learned", round=job.round_id, checkpoint=checkpoint.name, **facts)
+
+    def _work(self, job: Job, trainer: Trainer, example: Example | Withdrawal) -> dict[str, object]:
+        """Learns from what was drawn, or forgets what was taken back."""
+        if isinstance(example, Withdrawal):
+            trainer.forget(example.key)
+            return {"forgotten": 1}
+        return asdict(trainer.learn(example, self._settings.steps, lambda: self._between_steps(job)))
 
     def _trainer(self, task_id: str, label_count: int) -> Trainer:
         """The trainer of a task as its newest readable checkpoint has it."""

@@ -7,6 +7,7 @@ is left, and that may be repeated: UIDs follow from the trigger, files stand in 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -14,9 +15,11 @@ import structlog
 from dicom_io.errors import DicomIoError, NotInPacs, PacsError, PacsRefused, PacsUnavailable
 from dicom_io.pacs.port import Archive, Sink
 from learner.app.attempts import backoff_s, retry_or_park
-from learner.app.compute import Computation, Compute, NothingNew, SourceAwaited
+from learner.app.compute import Computation, Compute
 from learner.app.intake import release_waiting
-from learner.app.results import PREDICTION
+from learner.app.refusal import Refusals
+from learner.app.results import PREDICTION, ResultFile
+from learner.app.subject import NothingLeft, NothingNew, SourceAwaited
 from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.job import Job, JobKind
 from learner.errors import LeaseLost
@@ -50,10 +53,18 @@ class Respond:
         compute: makes an answer of a trigger.
         settings: how.
         clock: time.
+        refusals: writes into the study why an annotation was not understood; None for no such reports.
     """
 
     def __init__(
-        self, archive: Archive, sink: Sink, store: Store, compute: Compute, settings: RespondSettings, clock: Clock
+        self,
+        archive: Archive,
+        sink: Sink,
+        store: Store,
+        compute: Compute,
+        settings: RespondSettings,
+        clock: Clock,
+        refusals: Refusals | None = None,
     ) -> None:
         self._archive = archive
         self._sink = sink
@@ -61,6 +72,7 @@ class Respond:
         self._compute = compute
         self._settings = settings
         self._clock = clock
+        self._refusals = refusals
 
     def run_once(self) -> bool:
         """Answers the oldest trigger.
@@ -91,6 +103,10 @@ class Respond:
             round_ = self._decide(job, round_)
         if round_.state is RoundState.COMPUTED:
             self._deliver(job, round_)
+        if round_.state is RoundState.REFUSED:
+            results = self._send(round_)
+            self._store.jobs.finish(job)
+            self._drop(results)
 
     def _decide(self, job: Job, round_: Round) -> Round:
         """Computes the answer, or finds why there is none, and commits that."""
@@ -98,15 +114,16 @@ class Respond:
             computation = self._compute.answer(round_)
         except SourceAwaited as awaited:
             return self._wait(job, awaited)
+        except NothingLeft as nothing:
+            return self._take_back(job, nothing)
         except NothingNew as nothing:
-            return self._close(job, RoundEvent.NOTHING_NEW, str(nothing))
+            return self._close(job, RoundEvent.NOTHING_NEW, str(nothing), **nothing.facts)
         except NotInPacs as gone:
             return self._close(job, RoundEvent.DELETED, str(gone))
         except (PacsUnavailable, PacsRefused):
             raise
         except DicomIoError as error:
-            _log.error("not understood", round=round_.round_id, code=error.code, reason=str(error))
-            return self._close(job, RoundEvent.NOT_UNDERSTOOD, str(error))
+            return self._refuse(job, round_, error)
         return self._commit(job, round_, computation)
 
     def _wait(self, job: Job, awaited: SourceAwaited) -> Round:
@@ -123,12 +140,32 @@ class Respond:
             _log.info("images not there yet", series=uid)
         return self._store.records.find_round(job.round_id)
 
-    def _close(self, job: Job, event: RoundEvent, reason: str) -> Round:
+    def _close(self, job: Job, event: RoundEvent, reason: str, **facts: object) -> Round:
+        """There is nothing to answer."""
         with self._store.transaction():
+            self._store.records.note_facts(job.round_id, **facts)
             round_ = self._store.records.apply(job.round_id, event, reason=reason)
             self._store.jobs.finish(job)
         _log.info("round closed", round=job.round_id, state=round_.state, reason=reason)
         return round_
+
+    def _take_back(self, job: Job, nothing: NothingLeft) -> Round:
+        """The last drawing of a case was withdrawn: its results go, and nothing of it is learned from any more."""
+        self._delete_superseded(self._store.records.find_round(job.round_id))
+        self._store.files.put_example(job.round_id, nothing.withdrawal)
+        with self._store.transaction():
+            self._store.jobs.add(JobKind.LEARN, job.round_id)
+            return self._close(job, RoundEvent.NOTHING_NEW, str(nothing))
+
+    def _refuse(self, job: Job, round_: Round, error: DicomIoError) -> Round:
+        """The annotation is not understood; its reader is told in the study, which may be tried more than once."""
+        _log.error("not understood", round=round_.round_id, code=error.code, reason=str(error))
+        report = self._refusals.report(round_, error) if self._refusals is not None else None
+        results = [self._outgoing(round_, report)] if report is not None else []
+        with self._store.transaction():
+            self._store.jobs.renew(job, self._settings.lease_s)
+            self._store.records.add_results(results)
+            return self._store.records.apply(job.round_id, RoundEvent.NOT_UNDERSTOOD, reason=str(error))
 
     def _commit(self, job: Job, round_: Round, computation: Computation) -> Round:
         """The answer stands: files first, then everything else in one transaction."""
@@ -136,17 +173,7 @@ class Respond:
         files.put_record(round_.round_id, computation.record)
         if computation.example is not None:
             files.put_example(round_.round_id, computation.example)
-        results = [
-            ResultRecord(
-                r.sop_instance_uid,
-                r.series_instance_uid,
-                round_.round_id,
-                r.kind,
-                files.put_outgoing(r.sop_instance_uid, r.file),
-                sent=False,
-            )
-            for r in computation.results
-        ]
+        results = [self._outgoing(round_, result) for result in computation.results]
         with self._store.transaction():
             self._store.jobs.renew(job, self._settings.lease_s)
             records.add_results(results)
@@ -163,14 +190,28 @@ class Respond:
                 reason="",
             )
 
-    def _deliver(self, job: Job, round_: Round) -> None:
-        began = time.monotonic()
-        records = self._store.records
-        results = records.results_of(round_.round_id)
+    def _outgoing(self, round_: Round, result: ResultFile) -> ResultRecord:
+        """A result in the outbox."""
+        path = self._store.files.put_outgoing(result.sop_instance_uid, result.file)
+        return ResultRecord(result.sop_instance_uid, result.series_instance_uid, round_.round_id, result.kind, path, sent=False)
+
+    def _send(self, round_: Round) -> Sequence[ResultRecord]:
+        """Sends what of a round's results is not in the archive yet; returns all of them."""
+        results = self._store.records.results_of(round_.round_id)
         for result in results:
             if not result.sent:
                 self._sink.store(self._store.files.get_outgoing(result.path))
-                records.mark_sent(result.sop_instance_uid)
+                self._store.records.mark_sent(result.sop_instance_uid)
+        return results
+
+    def _drop(self, results: Sequence[ResultRecord]) -> None:
+        for result in results:
+            self._store.files.drop_outgoing(result.path)
+
+    def _deliver(self, job: Job, round_: Round) -> None:
+        began = time.monotonic()
+        records = self._store.records
+        results = self._send(round_)
         if not any(result.kind == PREDICTION for result in results):
             self._store.jobs.park(job, "the prediction failed the display rules; the log names them")
             return
@@ -181,8 +222,7 @@ class Respond:
             records.note_facts(round_.round_id, seconds_to_answer=round(now - round_.received_at, 3))
             records.apply(round_.round_id, RoundEvent.DELIVERED, answered_at=now)
             self._store.jobs.finish(job)
-        for result in results:
-            self._store.files.drop_outgoing(result.path)
+        self._drop(results)
         _log.info(
             "answered",
             round=round_.round_id,
@@ -193,7 +233,8 @@ class Respond:
         )
 
     def _delete_superseded(self, round_: Round) -> None:
-        assert round_.case_id is not None
+        if not self._archive.can_delete:
+            return
         for old in self._store.records.superseded_results(round_.case_id, round_.round_id):
             self._archive.delete_series(old.series_instance_uid)
             self._store.records.mark_deleted(old.series_instance_uid)

@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
+import numpy.typing as npt
 import structlog
 
 from dicom_io.identifiers import derived_uid
-from dicom_io.results import ResultIdentity, SegmentDescription
+from dicom_io.results import LabelMeasurement, ResultIdentity, SegmentDescription, SuggestedSlice
 from dicom_io.viewer_lint import Severity, lint
 from dicom_io.volume import ImageSeries
+from dicom_io.write_captures import write_captures
+from dicom_io.write_key_objects import write_key_objects
 from dicom_io.write_map import write_residual_map
-from dicom_io.write_report import write_guidance
-from dicom_io.write_seg import write_prediction, write_residual_bands
+from dicom_io.write_report import ReportClass, ReportContent, write_report
+from dicom_io.write_rtstruct import write_contours
+from dicom_io.write_seg import write_prediction, write_residual_bands, write_residual_fractional
 from learner.domain.answer import Answer
 from learner.domain.task import Task
 
-PREDICTION, RESIDUAL, GUIDANCE, RESIDUAL_MAP = "prediction", "residual", "guidance", "residual map"
-_KINDS = (PREDICTION, RESIDUAL, GUIDANCE, RESIDUAL_MAP)
-_SERIES_NUMBER_BASE = 9000
+PREDICTION = "prediction"
+RESIDUAL_BANDS, RESIDUAL_MAP, RESIDUAL_FRACTIONAL = "residual-bands", "residual-map", "residual-fractional"
+KEY_OBJECTS, REPORT, CONTOURS, CAPTURES = "key-objects", "report", "contours", "captures"
+KINDS = (PREDICTION, RESIDUAL_BANDS, RESIDUAL_MAP, RESIDUAL_FRACTIONAL, KEY_OBJECTS, REPORT, CONTOURS, CAPTURES)
+"""All kinds of results; a kind's place is the last digit of its Series Number."""
+DEFAULT_KINDS = frozenset({PREDICTION, RESIDUAL_BANDS, RESIDUAL_MAP, KEY_OBJECTS, REPORT})
+
+_ACCEPTED = {RESIDUAL_FRACTIONAL: ("fractional",)}
+"""Display rules that a kind breaks by its nature; who chooses it accepts that."""
+_FIRST_SERIES_NUMBER, _FIRST_REFUSAL = 100_000, 2_100_000_000
+_CASES, _ROUNDS, _KINDS, _REFUSALS = 200_000, 1_000, 10, 40_000_000
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultSettings:
+    """Which objects an answer consists of.
+
+    Attributes:
+        kinds: of :data:`KINDS`; the prediction is always written.
+        report_class: SR class of the report.
+    """
+
+    kinds: frozenset[str] = DEFAULT_KINDS
+    report_class: ReportClass = "comprehensive"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +55,7 @@ class ResultFile:
     """One DICOM object of an answer.
 
     Attributes:
-        kind: ``prediction``, ``residual``, ``guidance`` or ``residual map``.
+        kind: one of :data:`KINDS`.
         sop_instance_uid: derived from the trigger and the kind: an answer that is made twice stays one object.
         series_instance_uid: likewise.
         file: the object as a DICOM Part 10 file.
@@ -47,39 +73,72 @@ class RoundIdentity:
 
     Attributes:
         trigger_uid: what was answered; UIDs are derived from it.
+        case_id: number of the case, 1 or more.
         number: round of the case.
         checkpoint: version of the model that took part, empty for none.
         received_at: POSIX time of the trigger; the objects' date, so that a repeated answer is the same.
     """
 
     trigger_uid: str
+    case_id: int
     number: int
     checkpoint: str
     received_at: float
 
 
+@dataclass(frozen=True, eq=False)
+class _Writing:
+    """What the writers of all kinds need."""
+
+    source: ImageSeries
+    task: Task
+    answer: Answer
+    before_DHW: npt.NDArray[np.uint8] | None
+    identity: Callable[[str], ResultIdentity]
+    report_class: ReportClass
+
+    @property
+    def segments(self) -> Sequence[SegmentDescription]:
+        return segment_descriptions(self.task)
+
+    @property
+    def with_drawing(self) -> bool:
+        return self.answer.proxy_labels_DHW is not None
+
+    @property
+    def suggestions(self) -> list[SuggestedSlice]:
+        """Suggestions that name an image: acquired slices of the series."""
+        found = (s for s in self.answer.guidance.suggestions if s.axis == 0 and self.source.slice_at(s.index) is not None)
+        return [SuggestedSlice(s.index, s.score, s.reason) for s in found]
+
+
 def build_results(
-    source: ImageSeries, task: Task, answer: Answer, identity: RoundIdentity, *, residual_map: bool = False
+    source: ImageSeries,
+    task: Task,
+    answer: Answer,
+    identity: RoundIdentity,
+    settings: ResultSettings | None = None,
+    before_DHW: npt.NDArray[np.uint8] | None = None,
 ) -> list[ResultFile]:
     """The objects of an answer; none of them fails the display rules of the common viewers.
 
-    With ``residual_map`` the residual goes as a Parametric Map as well. It is left out in a round
-    that has only one of front and back end, guidance where there is nothing to suggest.
+    A residual is left out in a round that has only one of front and back end; contours where nothing was found, key objects
+    and captures where there is nothing to suggest.
+
+    Args:
+        source: the image series.
+        task: what is segmented.
+        answer: what was found.
+        identity: where the answer comes from.
+        settings: which objects; the usual ones where left out.
+        before_DHW: uint8 labels of the round before, for the volumes in the report; None in the first round.
     """
-    files = [_prediction(source, task, answer, identity)]
-    if answer.residual_DHW.any():
-        files.append(_residual(source, task, answer, identity))
-        if residual_map:
-            series_identity = _identity(source, task, identity, RESIDUAL_MAP)
-            files.append(
-                _result(RESIDUAL_MAP, series_identity, write_residual_map(source, answer.residual_DHW, series_identity))
-            )
-    slices = [s for s in answer.guidance.suggestions if s.axis == 0]
-    if slices:
-        series_identity = _identity(source, task, identity, GUIDANCE)
-        file = write_guidance(source, [(s.index, s.score, s.reason) for s in slices], series_identity)
-        files.append(_result(GUIDANCE, series_identity, file))
-    return [result for result in files if _displayable(result, source)]
+    settings = settings or ResultSettings()
+    writing = _Writing(
+        source, task, answer, before_DHW, lambda kind: _identity(source, task, identity, kind), settings.report_class
+    )
+    chosen = [kind for kind in KINDS if kind == PREDICTION or kind in settings.kinds]
+    return [result for kind in chosen for result in _displayable(list(_WRITERS[kind](writing)), source)]
 
 
 def segment_descriptions(task: Task) -> Sequence[SegmentDescription]:
@@ -87,25 +146,28 @@ def segment_descriptions(task: Task) -> Sequence[SegmentDescription]:
     return [SegmentDescription(label.number, label.name, label.category, label.type, label.colour) for label in task.labels]
 
 
-def _prediction(source: ImageSeries, task: Task, answer: Answer, identity: RoundIdentity) -> ResultFile:
-    series_identity = _identity(source, task, identity, PREDICTION)
-    drawn = answer.proxy_labels_DHW is not None
-    file = write_prediction(source, answer.labels_DHW, segment_descriptions(task), series_identity, with_drawing=drawn)
-    return _result(PREDICTION, series_identity, file)
+def series_number(case_id: int, number: int, kind: str) -> int:
+    """Series Number of a result: 100000 + 10000 x case + 10 x round + kind.
+
+    Two results of one study have different numbers, whatever their tasks: no two rounds of a case, of 1000 that follow each
+    other, and no two cases, of 200,000. The greatest is below 2^31, the limit of VR IS (PS3.5 section 6.2).
+    """
+    place = (case_id % _CASES) * _ROUNDS + number % _ROUNDS
+    return _FIRST_SERIES_NUMBER + place * _KINDS + KINDS.index(kind)
 
 
-def _residual(source: ImageSeries, task: Task, answer: Answer, identity: RoundIdentity) -> ResultFile:
-    series_identity = _identity(source, task, identity, RESIDUAL)
-    return _result(RESIDUAL, series_identity, write_residual_bands(source, answer.residual_DHW, series_identity))
+def refusal_series_number(round_id: int) -> int:
+    """Series Number of the report of a refusal, above those of all results."""
+    return _FIRST_REFUSAL + round_id % _REFUSALS
 
 
 def _identity(source: ImageSeries, task: Task, identity: RoundIdentity, kind: str) -> ResultIdentity:
-    series_uid = source.volume.series.series_instance_uid
+    parts = (source.volume.series.series_instance_uid + source.part, task.task_id, identity.trigger_uid, kind)
     version = identity.checkpoint or "propagation"
     return ResultIdentity(
-        series_instance_uid=derived_uid(series_uid, task.task_id, identity.trigger_uid, kind, "series"),
-        sop_instance_uid=derived_uid(series_uid, task.task_id, identity.trigger_uid, kind, "instance"),
-        series_number=_SERIES_NUMBER_BASE + 10 * identity.number + _KINDS.index(kind),
+        series_instance_uid=derived_uid(*parts, "series"),
+        sop_instance_uid=derived_uid(*parts, "instance"),
+        series_number=series_number(identity.case_id, identity.number, kind),
         series_description=_description(task, kind, identity.number, version),
         task_id=task.task_id,
         round_number=identity.number,
@@ -124,9 +186,89 @@ def _result(kind: str, identity: ResultIdentity, file: bytes) -> ResultFile:
     return ResultFile(kind, identity.sop_instance_uid, identity.series_instance_uid, file)
 
 
-def _displayable(result: ResultFile, source: ImageSeries) -> bool:
-    """Whether viewers will show the object; what fails is said in the log and not sent."""
-    failed = [finding for finding in lint(result.file, source) if finding.severity is Severity.ERROR]
-    for finding in failed:
-        _log.error("result not sent", kind=result.kind, rule=finding.rule, what=finding.what, remedy=finding.remedy)
-    return not failed
+def _prediction(of: _Writing) -> Iterator[ResultFile]:
+    identity = of.identity(PREDICTION)
+    file = write_prediction(of.source, of.answer.labels_DHW, of.segments, identity, with_drawing=of.with_drawing)
+    yield _result(PREDICTION, identity, file)
+
+
+def _residual(
+    kind: str, write: Callable[[ImageSeries, npt.NDArray[np.float32], ResultIdentity], bytes]
+) -> Callable[[_Writing], Iterator[ResultFile]]:
+    """The writer of a kind of residual."""
+
+    def residual(of: _Writing) -> Iterator[ResultFile]:
+        if of.answer.residual_DHW.any():
+            identity = of.identity(kind)
+            yield _result(kind, identity, write(of.source, of.answer.residual_DHW, identity))
+
+    return residual
+
+
+def _key_objects(of: _Writing) -> Iterator[ResultFile]:
+    if of.suggestions:
+        identity = of.identity(KEY_OBJECTS)
+        yield _result(KEY_OBJECTS, identity, write_key_objects(of.source, of.suggestions, identity))
+
+
+def _report(of: _Writing) -> Iterator[ResultFile]:
+    content = ReportContent(of.suggestions, _measurements(of), of.answer.residual_DHW, of.identity(PREDICTION))
+    identity = of.identity(REPORT)
+    yield _result(REPORT, identity, write_report(of.source, content, identity, of.report_class))
+
+
+def _measurements(of: _Writing) -> list[LabelMeasurement]:
+    millilitres = of.source.volume.geometry.voxel_volume_mm3 / 1000
+
+    def volume(labels_DHW: npt.NDArray[np.uint8], number: int) -> float:
+        return float(np.count_nonzero(labels_DHW == number)) * millilitres
+
+    return [
+        LabelMeasurement(
+            segment=segment,
+            volume_ml=volume(of.answer.labels_DHW, segment.number),
+            volume_before_ml=None if of.before_DHW is None else volume(of.before_DHW, segment.number),
+            estimated_dice=None if of.answer.estimated_dice is None else of.answer.estimated_dice[segment.number - 1],
+        )
+        for segment in of.segments
+    ]
+
+
+def _contours(of: _Writing) -> Iterator[ResultFile]:
+    if not of.source.onto_slices(of.answer.labels_DHW).any():
+        return
+    identity = of.identity(CONTOURS)
+    file = write_contours(of.source, of.answer.labels_DHW, of.segments, identity, with_drawing=of.with_drawing)
+    yield _result(CONTOURS, identity, file)
+
+
+def _captures(of: _Writing) -> Iterator[ResultFile]:
+    identity = of.identity(CAPTURES)
+    written = write_captures(of.source, of.suggestions, of.answer.labels_DHW, of.answer.residual_DHW, of.segments, identity)
+    for uid, file in written:
+        yield ResultFile(CAPTURES, uid, identity.series_instance_uid, file)
+
+
+_WRITERS: dict[str, Callable[[_Writing], Iterator[ResultFile]]] = {
+    PREDICTION: _prediction,
+    RESIDUAL_BANDS: _residual(RESIDUAL_BANDS, write_residual_bands),
+    RESIDUAL_MAP: _residual(RESIDUAL_MAP, write_residual_map),
+    RESIDUAL_FRACTIONAL: _residual(RESIDUAL_FRACTIONAL, write_residual_fractional),
+    KEY_OBJECTS: _key_objects,
+    REPORT: _report,
+    CONTOURS: _contours,
+    CAPTURES: _captures,
+}
+
+
+def _displayable(series: list[ResultFile], source: ImageSeries) -> list[ResultFile]:
+    """The objects of one series that viewers will show; what fails is said in the log and not sent."""
+    shown = []
+    for result in series:
+        found = lint(result.file, source, accept=_ACCEPTED.get(result.kind, ()), siblings=len(series))
+        failed = [finding for finding in found if finding.severity is Severity.ERROR]
+        for finding in failed:
+            _log.error("result not sent", kind=result.kind, rule=finding.rule, what=finding.what, remedy=finding.remedy)
+        if not failed:
+            shown.append(result)
+    return shown

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from learner.domain.task import Task
 from learner.errors import CorruptFile
 from learner.ports import Network, Store
 
@@ -27,27 +28,27 @@ class ServingNetworks:
 
     Args:
         store: where versions are.
-        load: makes a network of a version's state.
+        load: makes a network of a version's state and the number of labels of the task.
     """
 
-    def __init__(self, store: Store, load: Callable[[bytes], Network]) -> None:
+    def __init__(self, store: Store, load: Callable[[bytes, int], Network]) -> None:
         self._store = store
         self._load = load
         self._loaded: dict[str, ServingNetwork] = {}
         self._lock = threading.Lock()
 
-    def for_task(self, task_id: str) -> ServingNetwork | None:
+    def for_task(self, task: Task) -> ServingNetwork | None:
         """The newest version of a task that can be read, or None before the first."""
         with self._lock:
-            for checkpoint in self._store.checkpoints.history(task_id):
-                loaded = self._loaded.get(task_id)
+            for checkpoint in self._store.checkpoints.history(task.task_id):
+                loaded = self._loaded.get(task.task_id)
                 if loaded is not None and loaded.checkpoint == checkpoint.name:
                     return loaded
                 try:
-                    network = self._load(self._store.checkpoints.read(checkpoint))
+                    network = self._load(self._store.checkpoints.read(checkpoint), len(task.labels))
                 except CorruptFile as error:
                     _log.error("checkpoint unusable", checkpoint=checkpoint.name, error=str(error))
                     continue
-                self._loaded[task_id] = ServingNetwork(network, checkpoint.name)
-                return self._loaded[task_id]
+                self._loaded[task.task_id] = ServingNetwork(network, checkpoint.name)
+                return self._loaded[task.task_id]
             return None

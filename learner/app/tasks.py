@@ -2,10 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+import structlog
 
 from dicom_io.pacs.port import SeriesStatus
-from learner.domain.task import Task
+from learner.domain.contract import LabelChange, label_change
+from learner.domain.task import Label, Task
+from learner.errors import ConfigurationError
+from learner.ports import Records
+
+_log = structlog.get_logger(__name__)
+
+
+def remember_labels(tasks: Iterable[Task], records: Records) -> None:
+    """Compares the labels of each task with those that its cases were stored with, and remembers the new ones.
+
+    A task may gain labels at the end; its earlier cases are unknown for them.
+
+    Raises:
+        ConfigurationError: labels were removed, exchanged or put into another order; stored ones would mean other structures.
+    """
+    for task in tasks:
+        before = records.labels_of(task.task_id)
+        change = label_change(before, task.labels) if before else LabelChange.SAME
+        if change is LabelChange.INCOMPATIBLE:
+            raise ConfigurationError(
+                f"task {task.task_id} had the labels {_names(before)} and now has {_names(task.labels)}: what was learned "
+                "would mean other structures. Put the labels back, new ones at the end; or give the task another name"
+            )
+        if change is LabelChange.GROWN:
+            _log.info("task gained labels", task=task.task_id, labels=_names(task.labels[len(before) :]))
+        if before != task.labels:
+            records.set_labels(task)
+
+
+def _names(labels: Sequence[Label]) -> str:
+    return ", ".join(label.name for label in labels)
 
 
 class TaskBook:

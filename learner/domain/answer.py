@@ -25,7 +25,7 @@ class Answer:
         guidance: the slices worth drawing next.
         proxy_labels_DHW: uint8 proxy mask made hard, or None in round 0.
         estimated_dice: per label 1..L, the Dice that ``labels_DHW`` may be expected to have, judged by drawn slices that were
-            left out; None where too little is drawn to say.
+            left out; None for a label that nobody looked for, and for all where too little is drawn to say.
     """
 
     labels_DHW: npt.NDArray[np.uint8]
@@ -34,4 +34,4 @@ class Answer:
     change_DHW: FloatArray
     guidance: Guidance
     proxy_labels_DHW: npt.NDArray[np.uint8] | None
-    estimated_dice: tuple[float, ...] | None = None
+    estimated_dice: tuple[float | None, ...] | None = None

@@ -15,12 +15,14 @@ class Case:
         task_id: its task.
         study_instance_uid: Study Instance UID.
         series_instance_uid: Series Instance UID of the images.
+        part: which of several volumes in the series; empty where the series is one volume.
     """
 
     case_id: int
     task_id: str
     study_instance_uid: str
     series_instance_uid: str
+    part: str = ""
 
 
 class RoundState(StrEnum):
@@ -95,8 +97,7 @@ class Round:
 
     Attributes:
         round_id: number in the learner's store; rises with the order of arrival.
-        trigger_uid: what asked for it: the archive's identifier of the annotation object, or in round 0
-            ``series UID#digest of its instances#task``.
+        trigger_uid: what asked for it, see :mod:`learner.domain.trigger`.
         series_instance_uid: series of the annotation object, or of the images in round 0.
         state: where it stands.
         case_id: its case, once known.

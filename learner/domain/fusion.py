@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import PlaneKind, SparseAnnotation
-from learner.domain.proxy import ProxyMask, imprint
+from learner.domain.planes import main_axis
+from learner.domain.proxy import ProxyMask, imprint, merge_unknown, share_background
 
 FloatArray = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
@@ -68,6 +69,8 @@ def fuse(
 ) -> FloatArray:
     """Probabilities of the answer, exact on what is known.
 
+    The proxy says nothing of labels that nobody looked for, so of these the network is believed as far as it is trusted.
+
     Args:
         proxy: the front end, or None where nothing is drawn.
         back_end_CDHW: float32 probabilities of the network, or None without one.
@@ -85,9 +88,13 @@ def fuse(
         soft_CDHW = proxy.soft_CDHW
     else:
         by_slice: float | FloatArray = trust
+        soft_CDHW = proxy.soft_CDHW
         if annotation is not None:
-            by_slice = np.float32(trust) * knowledge_of_ends(back_end_CDHW, annotation)[:, None, None]
-        soft_CDHW = blend(proxy.soft_CDHW, proxy.confidence_DHW, back_end_CDHW, by_slice)
+            across = tuple(axis for axis in range(3) if axis != main_axis(annotation))
+            by_slice = np.expand_dims(np.float32(trust) * knowledge_of_ends(back_end_CDHW, annotation), across)
+            shared_CDHW = share_background(soft_CDHW, back_end_CDHW, annotation.unknown_labels)
+            soft_CDHW = blend(soft_CDHW, np.zeros((), dtype=np.float32), shared_CDHW, trust)
+        soft_CDHW = blend(soft_CDHW, proxy.confidence_DHW, back_end_CDHW, by_slice)
     return soft_CDHW if annotation is None else imprint(soft_CDHW, annotation)
 
 
@@ -102,22 +109,26 @@ def knowledge_of_ends(back_end_CDHW: FloatArray, annotation: SparseAnnotation) -
         annotation: what is known.
 
     Returns:
-        float32 factor of the trust for each slice ``(D,)``: 1 between drawn slices and beside a stated end; elsewhere the
-        share of far slices that the network leaves empty, and 1 where the series ends before there are any.
+        float32 factor of the trust for each slice along the axis that most planes are drawn along: 1 between drawn slices and
+        beside a stated end; elsewhere the share of far slices that the network leaves empty, and 1 where the series ends before
+        there are any.
     """
-    factor = np.ones(len(annotation.labels_DHW), dtype=np.float32)
-    drawn = [i for i in annotation.planes_of(PlaneKind.DRAWN) if annotation.labels_DHW[i].any()]
+    axis = main_axis(annotation)
+    labels_DHW = np.moveaxis(annotation.labels_DHW, axis, 0)
+    factor = np.ones(len(labels_DHW), dtype=np.float32)
+    drawn = [i for i in annotation.planes_of(PlaneKind.DRAWN, axis=axis) if labels_DHW[i].any()]
     if not drawn:
         return factor
     gap = (drawn[-1] - drawn[0]) / (len(drawn) - 1) if len(drawn) > 1 else _SINGLE_GAP
-    empty = annotation.planes_of(PlaneKind.ABSENT)
+    empty = annotation.planes_of(PlaneKind.ABSENT, axis=axis)
     index = np.arange(len(factor))
     below = index < drawn[0] if not any(i < drawn[0] for i in empty) else np.zeros(len(factor), dtype=np.bool_)
     above = index > drawn[-1] if not any(i > drawn[-1] for i in empty) else np.zeros(len(factor), dtype=np.bool_)
     far = (below & (index < drawn[0] - 2 * gap)) | (above & (index > drawn[-1] + 2 * gap))
     if far.any():
-        areas = (back_end_CDHW.argmax(axis=0) > 0).sum(axis=(1, 2))
-        usual = float(np.mean([(annotation.labels_DHW[i] > 0).sum() for i in drawn]))
+        found_DHW = merge_unknown(back_end_CDHW, annotation.unknown_labels).argmax(axis=0) > 0
+        areas = np.moveaxis(found_DHW, axis, 0).sum(axis=(1, 2))
+        usual = float(np.mean([(labels_DHW[i] > 0).sum() for i in drawn]))
         factor[below | above] = 1.0 - float(np.mean(areas[far] > _FOUND * usual))
     return factor
 
@@ -142,19 +153,20 @@ def earned_trust(slices: Sequence[LeftOut]) -> float:
     return _TRUST_GRID[int(np.argmax(scores))]
 
 
-def trust_from_first_slices(truths: Sequence[LabelArray], networks_CHW: Sequence[FloatArray]) -> float:
+def trust_from_first_drawing(truth_N: LabelArray, network_CN: FloatArray, labels: Sequence[int]) -> float:
     """Trust where no slice can be left out: from how well the network alone foresaw what was drawn.
 
     Half of what its mean Dice exceeds 0.4 by, on a scale that ends at 1.
 
     Args:
-        truths: the drawn slices.
-        networks_CHW: the network's probabilities on them, before it saw the drawing.
+        truth_N: uint8 labels of the drawn voxels.
+        network_CN: the network's probabilities of them, before it saw the drawing.
+        labels: numbers of the labels to judge by: those that somebody looked for.
     """
-    if not truths:
+    if not truth_N.size or not labels:
         return 0.0
-    dice = pooled_dice(truths, [n.argmax(axis=0) for n in networks_CHW], len(networks_CHW[0]) - 1)
-    return float(np.clip((np.mean(dice) - 0.4) / 0.6, 0.0, 1.0)) / 2.0
+    dice = pooled_dice([truth_N], [network_CN.argmax(axis=0)], len(network_CN) - 1)
+    return float(np.clip((np.mean([dice[number - 1] for number in labels]) - 0.4) / 0.6, 0.0, 1.0)) / 2.0
 
 
 def pooled_dice(
@@ -171,7 +183,7 @@ def pooled_dice(
 
 def estimated_dice(
     slices: Sequence[LeftOut], trust: float, answer_DHW: LabelArray, annotation: SparseAnnotation, nearness: float
-) -> tuple[float, ...] | None:
+) -> tuple[float | None, ...] | None:
     """Dice per label that the answer may be expected to have, judged by left-out slices.
 
     Known slices are right. On the others the share of wrong voxels is that of the left-out slices, times ``nearness``, as
@@ -185,7 +197,7 @@ def estimated_dice(
         nearness: mean distance of undrawn slices of the answer to drawn ones, over that of the left-out slices.
 
     Returns:
-        One value in [0, 1] a label, or None without any slice to go by.
+        One value in [0, 1] a label, None for one that nobody looked for; None without any slice to go by.
     """
     if not slices:
         return None
@@ -195,8 +207,11 @@ def estimated_dice(
     ]
     dice = pooled_dice([s.truth_HW for s in slices], answers, annotation.label_count)
     known_DHW = annotation.known_DHW
-    result = []
+    result: list[float | None] = []
     for number, value in enumerate(dice, start=1):
+        if number in annotation.unknown_labels:
+            result.append(None)
+            continue
         labelled = answer_DHW == number
         size = int(np.count_nonzero(labelled))
         undrawn = float(np.count_nonzero(labelled & ~known_DHW)) / size if size else 0.0

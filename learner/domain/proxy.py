@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,8 @@ class ProxyMask:
     """Soft labels with a confidence per voxel, made from an annotation by propagation.
 
     Attributes:
-        soft_CDHW: float32 probabilities of background and labels 1..L (C = L + 1); they sum to 1 at each voxel.
+        soft_CDHW: float32 probabilities of background and labels 1..L (C = L + 1); they sum to 1 at each voxel. Labels that the
+            annotation shows on no plane are part of the background: of them a proxy mask says nothing.
         confidence_DHW: float32 in [0, 1]: 1 on what a reader drew, falling with distance and inconsistency.
         method: name of the propagator.
 
@@ -37,6 +39,47 @@ class ProxyMask:
     def labels_DHW(self) -> npt.NDArray[np.uint8]:
         """The most likely label of each voxel."""
         return np.asarray(self.soft_CDHW.argmax(axis=0), dtype=np.uint8)
+
+
+def with_classes(soft_CDHW: npt.NDArray[np.floating], label_count: int) -> FloatArray:
+    """Probabilities as of a task that gained labels since: those have none.
+
+    Raises:
+        ValueError: if there are more labels than that.
+    """
+    gained = label_count + 1 - len(soft_CDHW)
+    if gained < 0:
+        raise ValueError(f"probabilities of {len(soft_CDHW) - 1} labels for a task of {label_count}")
+    return np.pad(np.asarray(soft_CDHW, dtype=np.float32), ((0, gained), (0, 0), (0, 0), (0, 0)))
+
+
+def merge_unknown(soft_CDHW: FloatArray, unknown_labels: Sequence[int]) -> FloatArray:
+    """Probabilities in which labels that nobody looked for count as background, as they do in a proxy mask."""
+    if not unknown_labels:
+        return soft_CDHW
+    result = np.array(soft_CDHW, dtype=np.float32)
+    result[0] += result[list(unknown_labels)].sum(axis=0)
+    result[list(unknown_labels)] = 0.0
+    return result
+
+
+def share_background(soft_CDHW: FloatArray, network_CDHW: FloatArray, unknown_labels: Sequence[int]) -> FloatArray:
+    """Probabilities whose background is shared out among itself and labels that nobody looked for, as a network has it.
+
+    Args:
+        soft_CDHW: float32 probabilities in which the labels count as background.
+        network_CDHW: float32 probabilities of a network.
+        unknown_labels: the labels.
+    """
+    if not unknown_labels:
+        return soft_CDHW
+    either = network_CDHW[0] + network_CDHW[list(unknown_labels)].sum(axis=0)
+    result = np.array(soft_CDHW, dtype=np.float32)
+    for number in unknown_labels:
+        moved = soft_CDHW[0] * network_CDHW[number] / np.maximum(either, 1e-6)
+        result[number] += moved
+        result[0] -= moved
+    return result
 
 
 def imprint(soft_CDHW: FloatArray, annotation: SparseAnnotation) -> FloatArray:

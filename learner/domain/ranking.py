@@ -42,6 +42,7 @@ def rank_slices(
     depth: int,
     count: int = 5,
     trust: float = 1.0,
+    acquired: frozenset[int] | None = None,
 ) -> Guidance:
     """The slices along axis 0 worth drawing next.
 
@@ -52,23 +53,26 @@ def rank_slices(
         depth: slices of the volume.
         count: how many to suggest at most.
         trust: in [0, 1], how far the back end, and so the residual, is to be believed.
+        acquired: slices that were acquired, all of them if None; on the others, interpolated ones, nobody can draw.
 
     Returns:
-        Guidance without any known slice; suggestions touch each other or known slices only where there is no other.
+        Guidance without any known or interpolated slice; suggestions touch each other or known slices only where nothing else
+        is left.
     """
     known = set(annotation.planes_of(axis=0)) if annotation is not None else set()
     why = _expected_errors(soft_CDHW, residual_DHW, sorted(known), depth, trust)
     suggestions: list[Suggestion] = []
+    closed = set() if acquired is None else set(range(depth)) - acquired
     taken = set(known)
     volume = max(float(why.area.sum()), 1.0)
     best_gain = 0.0
-    for index in _open_ends(why.area, annotation, depth)[:count]:
+    for index in _open_ends(why.area, annotation, depth, closed)[:count]:
         suggestions.append(Suggestion(0, index, 1.0, "the structure's end is not known on this side"))
         taken.add(index)
     highest = 0.9 if suggestions else 1.0
-    while len(suggestions) < count and len(taken) < depth:
+    while len(suggestions) < count and len(taken | closed) < depth:
         gains = _gains(why.error, taken, depth)
-        allowed = _allowed(gains, taken, depth)
+        allowed = _allowed(gains, taken, closed, depth)
         index = int(np.argmax(np.where(allowed, gains, -1.0)))
         if gains[index] <= 0.0:
             break
@@ -122,15 +126,15 @@ def _gains(error: Profile, taken: set[int], depth: int) -> Profile:
     return np.asarray(removed @ error, dtype=np.float64)
 
 
-def _allowed(gains: Profile, taken: set[int], depth: int) -> npt.NDArray[np.bool_]:
-    """Slices not known or suggested, and not next to such a one while others have anything to give."""
-    free = np.array([index not in taken for index in range(depth)])
-    apart = np.array([not {index - 1, index, index + 1} & taken for index in range(depth)])
+def _allowed(gains: Profile, taken: set[int], closed: set[int], depth: int) -> npt.NDArray[np.bool_]:
+    """Slices not known, suggested or closed, and not next to a known or suggested one while others have anything to give."""
+    free = np.array([index not in taken and index not in closed for index in range(depth)])
+    apart = free & np.array([not {index - 1, index + 1} & taken for index in range(depth)])
     worth = gains > 0.25 * gains[free].max(initial=0.0)
     return apart if bool((apart & worth).any()) else free
 
 
-def _open_ends(area: Profile, annotation: SparseAnnotation | None, depth: int) -> list[int]:
+def _open_ends(area: Profile, annotation: SparseAnnotation | None, depth: int, closed: set[int]) -> list[int]:
     """Where the structure may end, on each side on which the outermost known slice still shows it."""
     if annotation is None:
         return []
@@ -143,7 +147,10 @@ def _open_ends(area: Profile, annotation: SparseAnnotation | None, depth: int) -
         if outermost == last or not annotation.labels_DHW[outermost].any():
             continue
         beyond = [int(i) for i in filled if (i - outermost) * step > 0]
-        ends.append(max(beyond, key=lambda i: i * step) if beyond else outermost + step)
+        end = max(beyond, key=lambda i: i * step) if beyond else outermost + step
+        while end in closed and end != last:
+            end += step
+        ends += [] if end in closed else [end]
     return ends
 
 

@@ -19,6 +19,8 @@ class Label:
         category: segmented property category (PS3.16 CID 7150).
         type: segmented property type; matched first.
         colour: recommended display colour as sRGB, 0-255.
+        codes: other types by which the site's tools mean this label; matched second.
+        names: other names for it; matched like ``name``.
     """
 
     number: int
@@ -26,6 +28,8 @@ class Label:
     category: Code
     type: Code
     colour: tuple[int, int, int]
+    codes: tuple[Code, ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ from fastapi.responses import FileResponse
 from fastapi.security import HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.types import ASGIApp
 
 from learner.http.guard import Guard
 from learner.http.metrics import registry
 from learner.http.models import Health
 from learner.http.problems import MEDIA_TYPE, Problem, add_handlers, problem
 from learner.http.routes import api_router
+from learner.http.viewer import viewer_app, viewer_paths
 from learner.node import Node
 from learner.version import __version__
 
@@ -49,8 +51,14 @@ def create_app(node: Node, token: str) -> FastAPI:
     app.include_router(_health_router(node))
     _add_page(app)
     add_handlers(app)
-    app.add_middleware(Guard, token=token)
+    app.add_middleware(Guard, token=token, beside=_viewer(node))
     return app
+
+
+def _viewer(node: Node) -> dict[str, ASGIApp]:
+    """OHIF and its way to the archive, where the node serves it."""
+    viewer, pacs = node.settings.viewer, node.settings.pacs
+    return dict.fromkeys(viewer_paths(viewer.folder), viewer_app(viewer, pacs)) if viewer.folder is not None else {}
 
 
 def _documented(what: str) -> dict[str, object]:

@@ -8,6 +8,7 @@ reader's browser, so that then the Host and Origin headers must name loopback.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -38,11 +39,13 @@ class Guard:
     Args:
         app: what it guards.
         token: the bearer token; empty for none.
+        beside: applications that take the paths below a prefix, with bodies and headers of their own; as closed as the rest.
     """
 
-    def __init__(self, app: ASGIApp, token: str) -> None:
+    def __init__(self, app: ASGIApp, token: str, beside: Mapping[str, ASGIApp] | None = None) -> None:
         self._app = app
         self._token = token.encode()
+        self._beside = beside or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request."""
@@ -62,8 +65,13 @@ class Guard:
         elif not self._admits(scope["path"], headers):
             refusal = problem(401, "the bearer token is missing or wrong", headers={"WWW-Authenticate": "Bearer"})
             await refusal(scope, receive, send_with_headers)
+        elif (other := self._other(scope["path"])) is not None:
+            await other(scope, receive, send)
         else:
             await self._pass_on(scope, receive, send_with_headers)
+
+    def _other(self, path: str) -> ASGIApp | None:
+        return next((app for prefix, app in self._beside.items() if path == prefix or path.startswith(f"{prefix}/")), None)
 
     def _admits(self, path: str, headers: Headers) -> bool:
         if not self._token or path in OPEN_PATHS or path.startswith(OPEN_PREFIX):

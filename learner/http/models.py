@@ -177,7 +177,7 @@ class RoundView(_View):
 class ResultView(_View):
     """One object that goes, or went, to the archive."""
 
-    kind: str = Field(description="`prediction`, `residual`, `guidance` or `residual map`.")
+    kind: str = Field(description="Such as `prediction` or `report`; `docs/results-objects.md` lists all.")
     sop_instance_uid: str
     series_instance_uid: str
     sent: bool = Field(description="Whether it was stored in the archive.")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi import Path as InPath
 
 from learner import operations
@@ -54,9 +55,13 @@ def _add_status(router: APIRouter, node: Node) -> None:
     store = node.store
 
     @router.post("/nudge", status_code=202, tags=["node"])
-    def nudge() -> Accepted:
-        """Something arrived in the archive: look now. Any body; it is not read, because the archive's log is the truth."""
-        node.nudge()
+    async def nudge(request: Request) -> Accepted:
+        """Something arrived in the archive, or was deleted there: look now.
+
+        A body ``{"changes": [{"kind": "Deleted", "id": "..."}]}`` says what to look for first; any other body is as good as
+        none, because the archive itself is the truth.
+        """
+        node.nudge(_deleted(await request.body()))
         return Accepted()
 
     @router.post("/reconcile", status_code=202, tags=["node"])
@@ -83,6 +88,15 @@ def _add_status(router: APIRouter, node: Node) -> None:
     def jobs(state: Annotated[list[JobState] | None, Query()] = None, limit: Limit = 200) -> list[JobView]:
         """Jobs, oldest first; in some states, or in all."""
         return [JobView.of(job) for job in store.queries.jobs(*(state or ()), limit=limit)]
+
+
+def _deleted(body: bytes) -> list[str]:
+    """The archive's identifiers of what a nudge says was deleted."""
+    try:
+        changes = json.loads(body)["changes"]
+        return [str(change["id"]) for change in changes if change["kind"] == "Deleted"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return []
 
 
 def _add_tasks(router: APIRouter, node: Node) -> None:

@@ -25,8 +25,8 @@ _SUFFIX = ".npz"
 class ExampleFiles:
     """A folder of examples.
 
-    The image is quantised to 16 bits between its extremes, soft labels and confidence to 8 bits, known masks are packed
-    bits; who drew and which object it came from are left out. Reading gives what was written up to that, the same every
+    The image is quantised to 16 bits between its extremes, soft labels, confidence and agreement to 8 bits, known masks are
+    packed bits; who drew and which object it came from are left out. Reading gives what was written up to that, the same every
     time.
 
     Args:
@@ -117,17 +117,24 @@ def _encode(example: Example) -> bytes:
         "labels": example.annotation.label_count,
         "planes": [[plane.axis, plane.index, plane.kind.value] for plane in example.annotation.planes],
     }
+    optional = {} if example.agreement_DHW is None else {"agreement": _to_bytes(example.agreement_DHW)}
     buffer = io.BytesIO()
     np.savez(
         buffer,
+        allow_pickle=False,
         header=np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8),
         image=np.round((image.astype(np.float64) - low) / step).astype(np.uint16),
-        soft=np.round(np.clip(example.proxy.soft_CDHW[1:], 0, 1) * 255).astype(np.uint8),
-        confidence=np.round(np.clip(example.proxy.confidence_DHW, 0, 1) * 255).astype(np.uint8),
+        soft=_to_bytes(example.proxy.soft_CDHW[1:]),
+        confidence=_to_bytes(example.proxy.confidence_DHW),
         labels=example.annotation.labels_DHW,
         known=np.packbits(example.annotation.known_LDHW),
+        **optional,
     )
     return buffer.getvalue()
+
+
+def _to_bytes(shares: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+    return np.round(np.clip(shares, 0, 1) * 255).astype(np.uint8)
 
 
 def _decode(content: bytes) -> Example:
@@ -142,6 +149,7 @@ def _decode(content: bytes) -> Example:
         size = header["labels"] * labels.size
         known = np.unpackbits(arrays["known"], count=size).reshape(header["labels"], *labels.shape).astype(bool)
         confidence = arrays["confidence"].astype(np.float32) / 255
+        agreement = arrays["agreement"].astype(np.float32) / 255 if "agreement" in arrays else None
     background = np.clip(1 - foreground.sum(axis=0, keepdims=True), 0, 1)
     soft = np.concatenate([background, foreground])
     soft = (soft / np.maximum(soft.sum(axis=0), 1e-6)).astype(np.float32)
@@ -155,4 +163,5 @@ def _decode(content: bytes) -> Example:
         spacing_DHW=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
         annotation=SparseAnnotation(labels, known, planes),
         proxy=ProxyMask(soft, confidence, str(header["method"])),
+        agreement_DHW=agreement,
     )

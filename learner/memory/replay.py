@@ -205,10 +205,10 @@ def _entry(item: dict[str, str | int | float]) -> ReplayEntry:
 
 
 def _purity(example: Example) -> float:
-    """Mean confidence where an object is likely, in [0.05, 1]; the whole volume's where none is."""
+    """Mean confidence where an object is likely, in [0.05, 1]; the whole volume's where none is, or nothing but strokes."""
     near = example.proxy.soft_CDHW[0] < 0.9
     confidence = example.proxy.confidence_DHW
-    return float(np.clip(confidence[near].mean() if near.any() else confidence.mean(), 0.05, 1.0))
+    return float(np.clip(confidence[near].mean() if near.any() and example.annotation.planes else confidence.mean(), 0.05, 1.0))
 
 
 def _priorities(entries: list[ReplayEntry]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -65,40 +68,77 @@ def working_proxy(proxy: ProxyMask, shape_DHW: Triple) -> ProxyMask:
     return ProxyMask(soft, np.clip(resample(proxy.confidence_DHW[None], shape_DHW)[0], 0, 1), proxy.method)
 
 
+@dataclass(frozen=True, eq=False)
+class _Regrid:
+    """Where the voxels of another grid come from.
+
+    Attributes:
+        picks: source index of each target index along each axis.
+        strokes: source voxels ``(n, 3)`` that are known apart from any plane and that ``picks`` leaves out.
+        places: target voxels ``(n, 3)`` that they lie in.
+    """
+
+    picks: tuple[npt.NDArray[np.intp], ...]
+    strokes: npt.NDArray[np.intp]
+    places: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, annotation: SparseAnnotation, shape_DHW: Triple) -> _Regrid:
+        """The nearest voxels, except that no known plane and no stroke is lost where voxels are merged."""
+        source = annotation.labels_DHW.shape
+        picks = [_nearest(size, target) for size, target in zip(source, shape_DHW, strict=True)]
+        for plane in annotation.planes:
+            position = min(int((plane.index + 0.5) * shape_DHW[plane.axis] / source[plane.axis]), shape_DHW[plane.axis] - 1)
+            picks[plane.axis][position] = plane.index
+        strokes = np.argwhere(annotation.strokes_DHW)
+        left = np.any([~np.isin(strokes[:, axis], picks[axis]) for axis in range(3)], axis=0)
+        strokes = strokes[left]
+        places = ((strokes + 0.5) * np.array(shape_DHW) / np.array(source)).astype(np.intp)
+        known_DHW = np.asarray(annotation.known_LDHW.any(axis=0))
+        free = ~known_DHW[tuple(picks[axis][places[:, axis]] for axis in range(3))]
+        return cls(tuple(picks), strokes[free], places[free])
+
+    def apply(self, array_DHW: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The array on the other grid."""
+        result = array_DHW[np.ix_(*self.picks)]
+        result[tuple(self.places.T)] = array_DHW[tuple(self.strokes.T)]
+        return result
+
+
 def _nearest(size: int, target: int) -> npt.NDArray[np.intp]:
     """Source index of each target index, outer faces coinciding."""
     return np.minimum(((np.arange(target) + 0.5) * size / target).astype(np.intp), size - 1)
 
 
 def working_annotation(annotation: SparseAnnotation, shape_DHW: Triple) -> SparseAnnotation:
-    """The annotation on the plan's grid; no known plane is lost where slices are merged."""
-    source = annotation.labels_DHW.shape
-    if source == shape_DHW:
+    """The annotation on the plan's grid; no known plane and no stroke is lost where voxels are merged."""
+    if annotation.labels_DHW.shape == shape_DHW:
         return annotation
-    picks = [_nearest(size, target) for size, target in zip(source, shape_DHW, strict=True)]
-    for plane in annotation.planes:
-        position = min(int((plane.index + 0.5) * shape_DHW[plane.axis] / source[plane.axis]), shape_DHW[plane.axis] - 1)
-        picks[plane.axis][position] = plane.index
-    known = annotation.known_LDHW[np.ix_(np.arange(annotation.label_count), *picks)]
-    labels = annotation.labels_DHW[np.ix_(*picks)]
+    regrid = _Regrid.of(annotation, shape_DHW)
+    known_LDHW = np.stack([regrid.apply(known_DHW) for known_DHW in annotation.known_LDHW])
     planes: dict[tuple[int, int], Plane] = {}
     for plane in annotation.planes:
-        for place in np.flatnonzero(picks[plane.axis] == plane.index).tolist():
+        for place in np.flatnonzero(regrid.picks[plane.axis] == plane.index).tolist():
             planes[plane.axis, place] = Plane(plane.axis, place, plane.kind)
-    return SparseAnnotation(labels, known, tuple(sorted(planes.values())), annotation.sources, annotation.readers)
+    return SparseAnnotation(
+        regrid.apply(annotation.labels_DHW), known_LDHW, tuple(sorted(planes.values())), annotation.sources, annotation.readers
+    )
 
 
 def working_example(plan: Plan, example: Example) -> Example:
     """The example on the plan's grid, with a normalised image.
 
-    The proxy's soft labels keep the partial volumes that resampling the drawing gives; its confidence is 1 on known voxels.
+    The proxy's soft labels keep the partial volumes that resampling the drawing gives; its confidence is 1 on observed voxels.
     """
     image = working_image(plan, example.image_DHW, example.spacing_DHW)
     shape: Triple = (image.shape[0], image.shape[1], image.shape[2])
     exact = ProxyMask(imprint(example.proxy.soft_CDHW, example.annotation), example.proxy.confidence_DHW, example.proxy.method)
     proxy = working_proxy(exact, shape)
     annotation = working_annotation(example.annotation, shape)
-    confidence = np.where(annotation.known_DHW, np.float32(1), proxy.confidence_DHW).astype(np.float32)
+    confidence = np.where(annotation.observed_DHW, np.float32(1), proxy.confidence_DHW).astype(np.float32)
+    agreement = example.agreement_DHW
+    if agreement is not None and agreement.shape != shape:
+        agreement = _Regrid.of(example.annotation, shape).apply(agreement)
     spacing = [s * n / m for s, n, m in zip(example.spacing_DHW, example.image_DHW.shape, shape, strict=True)]
     return Example(
         key=example.key,
@@ -108,19 +148,5 @@ def working_example(plan: Plan, example: Example) -> Example:
         spacing_DHW=(spacing[0], spacing[1], spacing[2]),
         annotation=annotation,
         proxy=ProxyMask(proxy.soft_CDHW, confidence, proxy.method),
+        agreement_DHW=agreement,
     )
-
-
-def without_plane(annotation: SparseAnnotation, index: int) -> SparseAnnotation:
-    """The annotation as if the plane ``index`` of axis 0 had not been drawn; voxels known from other planes stay."""
-    forget = np.zeros(annotation.labels_DHW.shape, dtype=bool)
-    forget[index] = True
-    for plane in annotation.planes:
-        if plane.axis != 0:
-            crossing = [slice(None), slice(None), slice(None)]
-            crossing[plane.axis] = slice(plane.index, plane.index + 1)
-            forget[tuple(crossing)] = False
-    known = annotation.known_LDHW & ~forget
-    labels = np.where(forget, np.uint8(0), annotation.labels_DHW)
-    planes = tuple(plane for plane in annotation.planes if (plane.axis, plane.index) != (0, index))
-    return SparseAnnotation(labels, known, planes, annotation.sources, annotation.readers)

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dicom_io.annotation import PlaneKind
+from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from learner.domain.example import Example
+from learner.domain.planes import drawn_planes, without_planes
 from learner.domain.proxy import ProxyMask, imprint
 from learner.model.losses import spatial_smoothing
 from learner.model.plan import Plan, Triple
-from learner.model.prepare import without_plane
 from learner.model.settings import TrainingSettings
 from learner.ports import Propagator
 
@@ -36,13 +36,14 @@ class PreparedCase:
 
     Attributes:
         example: on the working grid.
-        target_CDHW: soft labels to learn.
+        target_CDHW: soft labels to learn; what they lack to a sum of 1 is open: background or one of ``unknown_labels``.
         weight_DHW: weight of each voxel in the loss.
         positions: per label that occurs, voxel coordinates ``(n, 3)`` where it is the most likely one.
         object_slices: slices with any label.
         known_slices: slices known as a whole.
-        left_out: drawn slices that may be left out.
-        conditions: quantised leave-one-out proxies, by slice; made when first wanted.
+        left_out: drawn planes that may be left out.
+        unknown_labels: labels that nobody looked for in this case.
+        conditions: quantised leave-one-out proxies, by plane; made when first wanted.
     """
 
     example: Example
@@ -51,8 +52,9 @@ class PreparedCase:
     positions: tuple[npt.NDArray[np.int32], ...]
     object_slices: npt.NDArray[np.intp]
     known_slices: tuple[int, ...]
-    left_out: tuple[int, ...]
-    conditions: dict[int, ByteArray] = field(default_factory=dict)
+    left_out: tuple[Plane, ...]
+    unknown_labels: tuple[int, ...]
+    conditions: dict[Plane, ByteArray] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -63,29 +65,51 @@ class PreparedCase:
 
 
 def prepare_case(example: Example, plan: Plan, settings: TrainingSettings) -> PreparedCase:
-    """The target, its weights and what sampling needs, of an example on the working grid."""
+    """The target, its weights and what sampling needs, of an example on the working grid.
+
+    Known voxels are the truth as far as readers agree on them; the proxy is, as far as it is sure. Neither says anything of
+    labels that nobody looked for, so the background is left open to them.
+    """
+    annotation = example.annotation
     soft = torch.from_numpy(np.array(example.proxy.soft_CDHW, dtype=np.float32))
     smooth = spatial_smoothing(soft, settings.spatial_smoothing, through_plane=plan.dimensions == 3).numpy()
-    known = example.annotation.known_DHW
-    target = np.where(known, example.proxy.soft_CDHW, smooth).astype(np.float32)
-    weight = settings.proxy_weight * example.proxy.confidence_DHW
-    weight = np.where(known, np.float32(1 + settings.drawn_weight), weight).astype(np.float32)
-    for index in example.annotation.planes_of(PlaneKind.CONFIRMED):
-        weight[index] *= settings.confirmed_weight
+    observed = annotation.observed_DHW
+    target = np.where(observed, example.proxy.soft_CDHW, smooth).astype(np.float32)
+    unknown = annotation.unknown_labels
+    if unknown:
+        target[0][~annotation.known_DHW] = 0.0
+    weight = np.where(observed, _known_weight(example, settings), settings.proxy_weight * example.proxy.confidence_DHW)
     labels = example.proxy.labels_DHW
     positions = [np.argwhere(labels == number).astype(np.int32) for number in range(1, len(target))]
     positions = [places[:: max(1, len(places) // _MOST_POSITIONS)] for places in positions if len(places)]
-    drawn = example.annotation.planes_of(PlaneKind.DRAWN)
-    left_out = tuple(i for i in drawn if example.annotation.labels_DHW[i].any()) if len(drawn) > 1 else ()
+    left_out = drawn_planes(annotation)
     return PreparedCase(
         example=example,
         target_CDHW=target,
-        weight_DHW=weight,
+        weight_DHW=weight.astype(np.float32),
         positions=tuple(positions),
         object_slices=np.flatnonzero(labels.any(axis=(1, 2))),
-        known_slices=example.annotation.planes_of(),
+        known_slices=annotation.planes_of(),
         left_out=left_out if len(left_out) > 1 else (),
+        unknown_labels=unknown,
     )
+
+
+def _known_weight(example: Example, settings: TrainingSettings) -> FloatArray:
+    """Weight of known voxels: less on planes that were accepted and not drawn, less where readers disagree."""
+    weight = np.full(example.image_DHW.shape, 1 + settings.drawn_weight, dtype=np.float32)
+    weight[_only_confirmed(example.annotation)] *= settings.confirmed_weight
+    return weight if example.agreement_DHW is None else weight * example.agreement_DHW
+
+
+def _only_confirmed(annotation: SparseAnnotation) -> npt.NDArray[np.bool_]:
+    """Voxels on accepted planes that no drawn or empty plane crosses."""
+    result = np.zeros(annotation.labels_DHW.shape, dtype=np.bool_)
+    for accepted in (True, False):
+        for plane in annotation.planes:
+            if (plane.kind is PlaneKind.CONFIRMED) == accepted:
+                result[plane.where] = accepted
+    return result
 
 
 def condition_channels(proxy: ProxyMask) -> FloatArray:
@@ -118,7 +142,7 @@ class Sampler:
     """Makes items of batches.
 
     An item is ``(K, d, h, w)`` float32 with channels: image (one, or neighbouring slices), condition (L + 2, zeros if hidden),
-    target (L + 1), weight, confidence.
+    target (L + 1; open where it lacks to a sum of 1), weight, confidence.
     """
 
     def __init__(self, plan: Plan, settings: TrainingSettings, propagator: Propagator) -> None:
@@ -149,7 +173,7 @@ class Sampler:
         slices = np.arange(window[0][0] - reach, window[0][0] + reach + 1)
         return _cut(case.example.image_DHW[None], (slices, *window[1:])).transpose(1, 0, 2, 3)
 
-    def _condition(self, case: PreparedCase, left_out: int | None, window: tuple[npt.NDArray[np.intp], ...]) -> FloatArray:
+    def _condition(self, case: PreparedCase, left_out: Plane | None, window: tuple[npt.NDArray[np.intp], ...]) -> FloatArray:
         if left_out is None:
             proxy = case.example.proxy
             return np.concatenate([_cut(proxy.soft_CDHW, window), _cut(proxy.confidence_DHW[None], window)])
@@ -157,15 +181,15 @@ class Sampler:
             case.conditions[left_out] = self._propagate_without(case.example, left_out)
         return np.asarray(_cut(case.conditions[left_out], window), dtype=np.float32) / np.float32(255)
 
-    def _propagate_without(self, example: Example, left_out: int) -> ByteArray:
-        annotation = without_plane(example.annotation, left_out)
+    def _propagate_without(self, example: Example, left_out: Plane) -> ByteArray:
+        annotation = without_planes(example.annotation, [left_out])
         proxy = self._propagator.propagate(example.image_DHW, example.spacing_DHW, annotation)
         soft = imprint(proxy.soft_CDHW, annotation)
         channels = np.concatenate([soft, proxy.confidence_DHW[None]])
         return np.asarray(np.round(np.clip(channels, 0, 1) * 255), dtype=np.uint8)
 
-    def _centre(self, case: PreparedCase, left_out: int | None, rng: np.random.Generator) -> npt.NDArray[np.intp]:
-        """Where the item lies: on the object, on known slices and on the left-out slice more often than chance has it."""
+    def _centre(self, case: PreparedCase, left_out: Plane | None, rng: np.random.Generator) -> npt.NDArray[np.intp]:
+        """Where the item lies: on the object, on known slices and on the left-out plane more often than chance has it."""
         shape = case.weight_DHW.shape
         centre = np.array([int(rng.integers(size)) for size in shape], dtype=np.intp)
         wish, slice_wish = rng.random(), rng.random()
@@ -173,7 +197,7 @@ class Sampler:
             places = case.positions[int(rng.integers(len(case.positions)))]
             centre[:] = places[int(rng.integers(len(places)))]
         if left_out is not None and slice_wish < 0.4:
-            centre[0] = left_out
+            centre[left_out.axis] = left_out.index
         elif self._plan.dimensions == 2 and case.known_slices and slice_wish < 0.4:
             centre[0] = case.known_slices[int(rng.integers(len(case.known_slices)))]
         return centre

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from learner.domain.proxy import ProxyMask
 from learner.errors import StoreError
+from learner.model.growth import grown
 from learner.model.network import build_network, precision_context
 from learner.model.plan import Plan, Spacing, Triple
 from learner.model.prepare import resample, working_image, working_proxy
@@ -107,17 +108,19 @@ class ServingNetwork:
         return torch.softmax(self._network(batch).float(), dim=1)
 
 
-def load_network(state: bytes, *, threads: int) -> ServingNetwork:
+def load_network(state: bytes, label_count: int, *, threads: int) -> ServingNetwork:
     """The network of a trainer's saved state, for the answering process.
 
     Args:
         state: what ``Trainer.save`` gave.
+        label_count: labels L of the task; what it gained since the state was saved, the network hardly finds.
         threads: CPU threads for the whole process.
 
     Raises:
         StoreError: if the state cannot be read, or nothing was learned yet.
+        ConfigurationError: if the network has more labels than the task.
     """
-    loaded = load_state(state)
+    loaded = grown(load_state(state), label_count)
     if loaded.plan is None:
         raise StoreError("the checkpoint holds no network: nothing was learned yet")
     torch.set_num_threads(threads)

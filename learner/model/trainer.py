@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from learner.domain.example import Example
-from learner.errors import ConfigurationError, StoreError
+from learner.errors import StoreError
 from learner.memory.replay import ReplayEntry, ReplayMemory
 from learner.model.augment import augment
-from learner.model.losses import segmentation_loss, soft_cross_entropy, temporal_blend
+from learner.model.growth import grown
+from learner.model.losses import open_up, segmentation_loss, soft_cross_entropy, temporal_blend
 from learner.model.network import build_network, copy_weights, precision_context
 from learner.model.plan import Plan, plan_for
 from learner.model.prepare import working_example
@@ -50,7 +51,7 @@ class OnlineTrainer:
     """Trains one model from a stream of examples; implements :class:`learner.ports.Trainer`.
 
     Args:
-        label_count: labels L of the task.
+        label_count: labels L of the task; more once a state or an example of a task that gained labels is met.
         settings: choices of training.
         memory: the replay memory; its index becomes part of this trainer's state.
         propagator: makes the proxies with one drawn slice left out.
@@ -100,6 +101,9 @@ class OnlineTrainer:
     def learn(self, example: Example, steps: int, between_steps: Callable[[], None]) -> LearnReport:
         """Trains on ``example`` and on replayed ones, then remembers it.
 
+        Where the task gained labels, whichever of example, model and replayed examples has fewer is brought up to the others:
+        a label that an example lacks is unknown in it.
+
         The first job of a model makes at least ``first_case_steps`` steps. If ``between_steps`` raises, the state is what it
         was before the job.
 
@@ -109,18 +113,14 @@ class OnlineTrainer:
             between_steps: called before each step.
 
         Raises:
-            ConfigurationError: if the example has another number of labels.
             StoreError: if the replay memory cannot be written.
         """
-        if example.annotation.label_count != self._label_count:
-            raise ConfigurationError(
-                f"an example with {example.annotation.label_count} labels for a model of {self._label_count}: "
-                "the task's labels changed; give the changed task a new name"
-            )
         torch.set_num_threads(self._settings.threads)
         before = self._capture()
         self._index_before = before.replay
         try:
+            if example.annotation.label_count > self._label_count:
+                self._apply(grown(before, example.annotation.label_count))
             return self._learn(example, max(steps, self._settings.first_case_steps - self._steps), between_steps)
         except BaseException:
             self._apply(before)
@@ -140,7 +140,7 @@ class OnlineTrainer:
             between_steps()
             cases, drawn = self._choose(parts, entry, current)
             items = np.stack([parts.sampler.item(case, self._rng) for case in cases])
-            per_item = self._step(parts, earlier, items)
+            per_item = self._step(parts, earlier, items, _unknown(cases, self._label_count))
             replayed += sum(source is not None for source in drawn)
             losses.append(float(np.mean(per_item)))
             for source, loss in zip(drawn, per_item, strict=True):
@@ -197,11 +197,11 @@ class OnlineTrainer:
             example = self._memory.load(entry)
             if example is None or self._parts is None:
                 return None
-            case = prepare_case(example, self._parts.plan, self._settings)
+            case = prepare_case(example.with_label_count(self._label_count), self._parts.plan, self._settings)
             self._cache.put(entry.file, case)
         return case
 
-    def _step(self, parts: _Parts, earlier: nn.Module, items: npt.NDArray[np.float32]) -> list[float]:
+    def _step(self, parts: _Parts, earlier: nn.Module, items: npt.NDArray[np.float32], unknown: Tensor | None) -> list[float]:
         """One step; returns the cross-entropy of each item."""
         settings, plan = self._settings, parts.plan
         batch = augment(torch.from_numpy(items), plan, settings, self._rng)
@@ -214,15 +214,18 @@ class OnlineTrainer:
         if share > 0:
             with torch.no_grad(), precision_context(settings.precision):
                 alone = torch.cat([source[:, : plan.image_channels], torch.zeros_like(source[:, plan.image_channels :])], dim=1)
-                target = temporal_blend(target, torch.softmax(earlier(alone).float(), dim=1), confidence, share)
+                foreseen = torch.softmax(earlier(alone).float(), dim=1)
+            foreseen = foreseen if unknown is None else open_up(foreseen, unknown)
+            target = temporal_blend(target, foreseen, confidence, share)
         with precision_context(settings.precision):
             logits = parts.network(source)
-        loss = segmentation_loss(logits, target, weight, settings.dice_weight)
+        loss = segmentation_loss(logits, target, weight, settings.dice_weight, unknown)
         self._update(parts, loss)
         with torch.no_grad():
+            each = [slice(item, item + 1) for item in range(len(logits))]
             return [
-                float(soft_cross_entropy(one[None].float(), aim[None], heavy[None]))
-                for one, aim, heavy in zip(logits, target, weight, strict=True)
+                float(soft_cross_entropy(logits[i].float(), target[i], weight[i], None if unknown is None else unknown[i]))
+                for i in each
             ]
 
     def _update(self, parts: _Parts, loss: Tensor) -> None:
@@ -246,6 +249,11 @@ class OnlineTrainer:
             _log.warning("training step left out: loss or gradient not finite", step=self._steps)
         self._steps += 1
 
+    def forget(self, key: str) -> None:
+        """Removes the example with that key from the replay memory. See :meth:`learner.ports.Trainer.forget`."""
+        self._memory.forget([key])
+        self._index_before = self._memory.index()  # its file goes with the next ``tidy``: done again, this needs none
+
     def save(self) -> bytes:
         """The whole state as one file; loads without pickle."""
         return dump_state(self._capture())
@@ -259,14 +267,9 @@ class OnlineTrainer:
 
         Raises:
             StoreError: if it cannot be read.
-            ConfigurationError: if it is the state of a model with another number of labels.
+            ConfigurationError: if it is the state of a model with more labels; one with fewer gains what it lacks.
         """
-        loaded = load_state(state)
-        if loaded.label_count != self._label_count:
-            raise ConfigurationError(
-                f"the checkpoint is of a model with {loaded.label_count} labels, the task has {self._label_count}: "
-                "give the changed task a new name, or its labels back"
-            )
+        loaded = grown(load_state(state), self._label_count)
         if loaded.settings != self._settings.digest():
             _log.warning("training settings changed since the checkpoint; learning goes on with the new ones")
         self._apply(loaded)
@@ -299,7 +302,18 @@ class OnlineTrainer:
                 raise StoreError(f"the checkpoint's weights do not fit its plan: {error}") from error
         self._memory.restore_index(state.replay)
         self._rng.bit_generator.state = state.rng
+        self._label_count = state.label_count
         self._parts, self._steps, self._skipped = parts, state.steps, state.skipped
+
+
+def _unknown(cases: list[PreparedCase], label_count: int) -> Tensor | None:
+    """Classes that nobody looked for in each case, bool ``(N, C)``; None where there are none."""
+    if not any(case.unknown_labels for case in cases):
+        return None
+    unknown = torch.zeros(len(cases), label_count + 1, dtype=torch.bool)
+    for item, case in enumerate(cases):
+        unknown[item, list(case.unknown_labels)] = True
+    return unknown
 
 
 def learning_rate(settings: TrainingSettings, step: int) -> float:

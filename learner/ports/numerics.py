@@ -32,10 +32,11 @@ class Propagator(Protocol):
         Args:
             image_DHW: float32 voxels.
             spacing_DHW: distance of voxel centres in mm.
-            annotation: what is known; at least one plane of it is drawn.
+            annotation: what is known: planes of any axis, strokes, or both.
 
         Returns:
-            A proxy mask that equals ``annotation`` wherever that is known.
+            A proxy mask that equals ``annotation`` wherever that is known. Where nothing is known, and nothing follows from
+            what is known, it is background of confidence 0.
         """
         ...
 
@@ -91,6 +92,10 @@ class Trainer(Protocol):
             steps: training steps to make.
             between_steps: called before each step; may wait (a reader goes first) or raise (the lease is lost).
         """
+        ...
+
+    def forget(self, key: str) -> None:
+        """Removes the example with that key from what is replayed; one that is not remembered is no error."""
         ...
 
     def save(self) -> bytes:

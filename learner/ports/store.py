@@ -16,9 +16,12 @@ import numpy.typing as npt
 from dicom_io.annotation import SparseAnnotation
 from learner.domain.case import Case, Round, RoundEvent
 from learner.domain.checkpoint import Checkpoint
-from learner.domain.example import Example
+from learner.domain.example import Example, Withdrawal
 from learner.domain.job import Job, JobKind
-from learner.domain.task import Task
+from learner.domain.task import Label, Task
+
+REFUSAL = "refusal"
+"""Kind of the result that says in the study why an annotation was not understood."""
 
 
 class Clock(Protocol):
@@ -37,7 +40,7 @@ class ResultRecord:
         sop_instance_uid: its SOP Instance UID, derived from its round.
         series_instance_uid: its series.
         round_id: the round that it answers.
-        kind: ``prediction``, ``residual``, ``guidance`` or ``residual map``.
+        kind: as :mod:`learner.app.results` names it.
         path: file in the outbox, relative to the data folder.
         sent: whether it stands in the archive.
     """
@@ -55,11 +58,13 @@ class CaseRecord:
     """What a case has come to after a round; the next round starts from it.
 
     Attributes:
+        drawing: what this round's object added, or None in a round that none asked for.
         annotation: everything that readers drew so far, or None before the first drawing.
         labels_DHW: the round's answer, uint8; later drawings are compared with it.
         back_end_CDHW: the network's probabilities, float16, or None without a model.
     """
 
+    drawing: SparseAnnotation | None
     annotation: SparseAnnotation | None
     labels_DHW: npt.NDArray[np.uint8]
     back_end_CDHW: npt.NDArray[np.float16] | None
@@ -84,8 +89,11 @@ class Records(Protocol):
         """Remembers with which instances a stable series was taken in."""
         ...
 
-    def case(self, task_id: str, study_instance_uid: str, series_instance_uid: str) -> Case:
-        """The case of that task and series, made if it is new."""
+    def case(self, task_id: str, study_instance_uid: str, series_instance_uid: str, part: str = "") -> Case:
+        """The case of that task, series and part of the series, made if it is new.
+
+        A case that was made before it was known that the series has parts, and was not answered, becomes the one of ``part``.
+        """
         ...
 
     def find_case(self, case_id: int) -> Case:
@@ -114,6 +122,14 @@ class Records(Protocol):
         """Rounds of a case that have an answer, oldest first."""
         ...
 
+    def in_effect(self) -> tuple[Round, ...]:
+        """Answered rounds of annotation objects that were not withdrawn, oldest first."""
+        ...
+
+    def times_withdrawn(self, instance_id: str) -> int:
+        """How often the annotation object with that identifier was withdrawn."""
+        ...
+
     def waiting_for(self, series_instance_uid: str) -> tuple[Round, ...]:
         """Rounds whose images are of that series, not taken in yet, oldest first."""
         ...
@@ -135,15 +151,18 @@ class Records(Protocol):
         ...
 
     def add_results(self, results: Sequence[ResultRecord]) -> None:
-        """Records what will go to the archive."""
+        """Records what will go to the archive; what went there before goes again."""
         ...
 
     def results_of(self, round_id: int) -> tuple[ResultRecord, ...]:
         """The results of a round, in the order in which they go to the archive."""
         ...
 
-    def superseded_results(self, case_id: int, round_id: int) -> tuple[ResultRecord, ...]:
-        """Sent results of a case's rounds before ``round_id`` that are not yet known to be deleted."""
+    def superseded_results(self, case_id: int | None, round_id: int) -> tuple[ResultRecord, ...]:
+        """Sent results that the answer of a round replaces, and that are not yet known to be deleted.
+
+        Those of the case's earlier rounds, and the report that says why the round itself was refused before it was retried.
+        """
         ...
 
     def mark_sent(self, sop_instance_uid: str) -> None:
@@ -160,6 +179,14 @@ class Records(Protocol):
 
     def is_own_object(self, sop_instance_uid: str) -> bool:
         """Whether the object is one of our results."""
+        ...
+
+    def labels_of(self, task_id: str) -> tuple[Label, ...]:
+        """The labels with which a task was last taken in; none for a new one."""
+        ...
+
+    def set_labels(self, task: Task) -> None:
+        """Remembers the labels of a task."""
         ...
 
     def keep_task(self, task: Task) -> None:
@@ -301,11 +328,11 @@ class CaseFiles(Protocol):
         """Removes a file of the outbox; one that is gone is no error."""
         ...
 
-    def put_example(self, round_id: int, example: Example) -> None:
-        """Keeps what a learn job will learn from."""
+    def put_example(self, round_id: int, example: Example | Withdrawal) -> None:
+        """Keeps what a learn job will learn from, or forget."""
         ...
 
-    def get_example(self, round_id: int) -> Example:
+    def get_example(self, round_id: int) -> Example | Withdrawal:
         """What ``put_example`` kept.
 
         Raises:

@@ -50,6 +50,8 @@ def complete(
 ) -> ProxyMask:
     """Completes each axis that has drawn planes on its own and merges them by confidence.
 
+    Strokes, known voxels on no known plane, are kept as they are and not propagated: what surrounds them is unknown.
+
     Args:
         image_DHW: float32 voxels.
         spacing_DHW: voxel spacing in mm.
@@ -63,45 +65,53 @@ def complete(
         raise ValueError(f"image {image_DHW.shape} and annotation {annotation.labels_DHW.shape} differ in shape")
     if not np.isfinite(image_DHW).all():
         image_DHW = np.nan_to_num(image_DHW, posinf=0.0, neginf=0.0)
-    results = []
+    views = []
     for axis in range(3):
-        if _drawn(annotation, axis):
+        if any(plane.axis == axis and annotation.labels_DHW[plane.where].any() for plane in annotation.planes):
             image, labels = np.moveaxis(image_DHW, axis, 0), np.moveaxis(annotation.labels_DHW, axis, 0)
             known = np.moveaxis(annotation.known_LDHW, axis + 1, 1)
             row_mm, column_mm = (s for i, s in enumerate(spacing_DHW) if i != axis)
-            stack = _Stack(image, labels, known, (spacing_DHW[axis], row_mm, column_mm), _planes(annotation, axis))
+            spacing = (spacing_DHW[axis], row_mm, column_mm)
+            stack = _Stack(image, labels, known, spacing, annotation.planes_of(axis=axis))
             soft, sure = stack.complete(method)
-            results.append((np.moveaxis(soft, 1, axis + 1), np.moveaxis(sure, 0, axis)))
-    soft_CDHW, confidence_DHW = _merge(results, annotation)
-    confidence_DHW[annotation.known_DHW] = 1.0
+            views.append(_View(np.moveaxis(soft, 1, axis + 1), np.moveaxis(sure, 0, axis), stack.labels_shown))
+    soft_CDHW, confidence_DHW = _merge(views, annotation)
+    confidence_DHW[annotation.observed_DHW] = 1.0
     return ProxyMask(imprint(soft_CDHW, annotation), confidence_DHW, method.name)
 
 
-def _planes(annotation: SparseAnnotation, axis: int) -> tuple[int, ...]:
-    """Known planes along ``axis``; found from the voxels where the annotation does not list any."""
-    if annotation.planes:
-        return annotation.planes_of(axis=axis)
-    others = tuple(i + 1 for i in range(3) if i != axis)
-    return tuple(int(i) for i in np.flatnonzero(annotation.known_LDHW.all(axis=others).any(axis=0)))
+@dataclass(frozen=True, eq=False)
+class _View:
+    """What the planes along one axis say of the volume.
+
+    Attributes:
+        soft_CDHW: float32 probabilities.
+        sure_DHW: float32 confidence.
+        labels: the labels of which they say anything.
+    """
+
+    soft_CDHW: FloatArray
+    sure_DHW: FloatArray
+    labels: frozenset[int]
 
 
-def _drawn(annotation: SparseAnnotation, axis: int) -> bool:
-    return any(np.take(annotation.labels_DHW, i, axis=axis).any() for i in _planes(annotation, axis))
-
-
-def _merge(results: Sequence[tuple[FloatArray, FloatArray]], annotation: SparseAnnotation) -> tuple[FloatArray, FloatArray]:
-    """One soft mask from those of several axes, each weighted by its confidence."""
+def _merge(views: Sequence[_View], annotation: SparseAnnotation) -> tuple[FloatArray, FloatArray]:
+    """One soft mask from those of several axes: each label from those that show it, weighted by their confidence."""
+    if len(views) == 1:
+        return views[0].soft_CDHW, np.ascontiguousarray(views[0].sure_DHW)
     shape = annotation.labels_DHW.shape
-    if not results:
-        soft_CDHW = np.zeros((annotation.label_count + 1, *shape), dtype=np.float32)
-        soft_CDHW[0] = 1.0
-        return soft_CDHW, np.zeros(shape, dtype=np.float32)
-    if len(results) == 1:
-        return results[0][0], np.ascontiguousarray(results[0][1])
-    weights = [sure + np.float32(1e-3) for _, sure in results]
-    total = np.sum(weights, axis=0)
-    soft_CDHW = np.sum([soft * (w / total) for (soft, _), w in zip(results, weights, strict=True)], axis=0)
-    return np.asarray(soft_CDHW, dtype=np.float32), np.max([sure for _, sure in results], axis=0)
+    soft_CDHW = np.zeros((annotation.label_count + 1, *shape), dtype=np.float32)
+    shown = sorted(frozenset[int]().union(*(view.labels for view in views)))
+    confidence_DHW = np.full(shape, 1.0 if shown else 0.0, dtype=np.float32)
+    for number in shown:
+        showing = [view for view in views if number in view.labels]
+        weights = [view.sure_DHW + np.float32(1e-3) for view in showing]
+        total = np.sum(weights, axis=0)
+        soft_CDHW[number] = np.sum([v.soft_CDHW[number] * (w / total) for v, w in zip(showing, weights, strict=True)], axis=0)
+        np.minimum(confidence_DHW, np.max([view.sure_DHW for view in showing], axis=0), out=confidence_DHW)
+    soft_CDHW /= np.maximum(soft_CDHW.sum(axis=0), 1.0)
+    soft_CDHW[0] = np.maximum(1.0 - soft_CDHW.sum(axis=0), 0.0)
+    return soft_CDHW, confidence_DHW
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +123,11 @@ class _Stack:
     known_LDHW: npt.NDArray[np.bool_]
     spacing_DHW: tuple[float, float, float]
     planes: tuple[int, ...]
+
+    @property
+    def labels_shown(self) -> frozenset[int]:
+        """Labels that are known on any of the planes."""
+        return frozenset(number for numbers in self._groups().values() for number in numbers)
 
     def complete(self, method: Method) -> tuple[FloatArray, FloatArray]:
         """Soft labels ``(C, D, H, W)`` and confidence ``(D, H, W)`` of the whole stack."""

@@ -14,8 +14,7 @@ from pathlib import Path
 from learner.errors import StoreError
 
 Parameters = Sequence[object] | Mapping[str, object]
-SCHEMA_VERSION = 1
-_SCHEMA = """
+_VERSION_1 = """
 CREATE TABLE cursor (feed TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT;
 CREATE TABLE series (series_uid TEXT PRIMARY KEY, digest TEXT NOT NULL) STRICT;
 CREATE TABLE cases (
@@ -46,6 +45,18 @@ CREATE TABLE checkpoints (
 CREATE TABLE tasks (task_id TEXT PRIMARY KEY, definition TEXT NOT NULL) STRICT;
 CREATE TABLE flags (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 """
+_VERSION_2 = """
+CREATE TABLE cases_2 (
+    case_id INTEGER PRIMARY KEY, task_id TEXT NOT NULL, study_uid TEXT NOT NULL, series_uid TEXT NOT NULL,
+    part TEXT NOT NULL DEFAULT '', UNIQUE (task_id, series_uid, part)) STRICT;
+INSERT INTO cases_2 (case_id, task_id, study_uid, series_uid) SELECT case_id, task_id, study_uid, series_uid FROM cases;
+DROP TABLE cases;
+ALTER TABLE cases_2 RENAME TO cases;
+CREATE TABLE task_labels (task_id TEXT PRIMARY KEY, labels TEXT NOT NULL) STRICT;
+"""
+_MIGRATIONS = (_VERSION_1, _VERSION_2)
+"""What each version of the schema adds to the one before; never changed once released."""
+SCHEMA_VERSION = len(_MIGRATIONS)
 
 
 class Database:
@@ -62,19 +73,22 @@ class Database:
         self._path = path
         self._local = threading.local()
         try:
-            with self.transaction():
-                self._migrate()
+            self._migrate()
         except sqlite3.Error as error:
             raise StoreError(f"{path} cannot be used ({error}); check the folder's rights and the disk") from error
 
     def _migrate(self) -> None:
-        (version,) = self._connection().execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise StoreError(f"{self._path} was written by a newer version (schema {version}); install that version again")
-        if version == 0:
-            for statement in _SCHEMA.split(";"):
-                self._connection().execute(statement)
+        """Brings the file to this version's schema, all or nothing. Tables that others refer to may be made anew."""
+        self._connection().execute("PRAGMA foreign_keys = OFF")
+        with self.transaction():
+            (version,) = self._connection().execute("PRAGMA user_version").fetchone()
+            if version > SCHEMA_VERSION:
+                raise StoreError(f"{self._path} was written by a newer version (schema {version}); install that version again")
+            for script in _MIGRATIONS[version:]:
+                for statement in script.split(";"):
+                    self._connection().execute(statement)
             self._connection().execute(f"PRAGMA user_version = {SCHEMA_VERSION:d}")
+        self._connection().execute("PRAGMA foreign_keys = ON")
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
-from learner.domain.example import Example
+from learner.domain.example import Example, Withdrawal
 from learner.domain.proxy import ProxyMask
 from learner.errors import CorruptFile
 from learner.ports import CaseRecord
 
 Arrays = dict[str, npt.NDArray[np.generic]]
+_DRAWING = "drawing_"
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -73,9 +74,9 @@ def unpack(content: bytes, name: str) -> Arrays:
         raise CorruptFile(f"{name} is damaged; restore the data folder from its backup") from error
 
 
-def _annotation_arrays(annotation: SparseAnnotation) -> Arrays:
+def _annotation_arrays(annotation: SparseAnnotation, prefix: str = "") -> Arrays:
     planes = [(p.axis, p.index, list(PlaneKind).index(p.kind)) for p in annotation.planes]
-    return {
+    arrays: Arrays = {
         "labels": annotation.labels_DHW,
         "known": np.packbits(annotation.known_LDHW, axis=None),
         "label_count": np.array(annotation.label_count),
@@ -83,6 +84,7 @@ def _annotation_arrays(annotation: SparseAnnotation) -> Arrays:
         "sources": np.array(annotation.sources, dtype=np.str_),
         "readers": np.array(annotation.readers, dtype=np.str_),
     }
+    return {prefix + name: array for name, array in arrays.items()}
 
 
 def _annotation(arrays: Arrays) -> SparseAnnotation:
@@ -100,6 +102,39 @@ def _annotation(arrays: Arrays) -> SparseAnnotation:
     )
 
 
+def _example_arrays(example: Example) -> Arrays:
+    arrays: Arrays = {
+        "round_number": np.array(example.round_number),
+        "image": example.image_DHW,
+        "spacing": np.array(example.spacing_DHW),
+        "soft": np.round(example.proxy.soft_CDHW * 255).astype(np.uint8),
+        "confidence": np.round(example.proxy.confidence_DHW * 255).astype(np.uint8),
+        "method": np.array(example.proxy.method),
+        **_annotation_arrays(example.annotation),
+    }
+    if example.agreement_DHW is not None:
+        arrays["agreement"] = np.round(example.agreement_DHW * 255).astype(np.uint8)
+    return arrays
+
+
+def _read_example(arrays: Arrays) -> Example:
+    soft_CDHW = arrays["soft"].astype(np.float32)
+    soft_CDHW /= np.maximum(soft_CDHW.sum(axis=0), 1.0)
+    confidence_DHW = arrays["confidence"].astype(np.float32) / np.float32(255)
+    agreement = arrays.get("agreement")
+    d, h, w = (float(mm) for mm in arrays["spacing"].astype(np.float64))
+    return Example(
+        key=str(arrays["key"]),
+        task_id=str(arrays["task_id"]),
+        round_number=int(arrays["round_number"]),
+        image_DHW=arrays["image"].astype(np.float32, copy=False),
+        spacing_DHW=(d, h, w),
+        annotation=_annotation(arrays),
+        proxy=ProxyMask(soft_CDHW, confidence_DHW.astype(np.float32), str(arrays["method"])),
+        agreement_DHW=None if agreement is None else agreement.astype(np.float32) / np.float32(255),
+    )
+
+
 class LocalCaseFiles:
     """:class:`learner.ports.CaseFiles` in one folder.
 
@@ -114,6 +149,8 @@ class LocalCaseFiles:
         arrays: Arrays = {"answer": record.labels_DHW}
         if record.annotation is not None:
             arrays |= _annotation_arrays(record.annotation)
+        if record.drawing is not None:
+            arrays |= _annotation_arrays(record.drawing, _DRAWING)
         if record.back_end_CDHW is not None:
             arrays["back_end"] = np.round(record.back_end_CDHW.astype(np.float32) * 255).astype(np.uint8)
         write_whole(self._record(round_id), pack(arrays))
@@ -123,7 +160,9 @@ class LocalCaseFiles:
         path = self._record(round_id)
         arrays = unpack(read_whole(path), path.name)
         back_end = arrays.get("back_end")
+        drawing = {name.removeprefix(_DRAWING): array for name, array in arrays.items() if name.startswith(_DRAWING)}
         return CaseRecord(
+            drawing=_annotation(drawing) if drawing else None,
             annotation=_annotation(arrays) if "labels" in arrays else None,
             labels_DHW=arrays["answer"].astype(np.uint8, copy=False),
             back_end_CDHW=None if back_end is None else (back_end.astype(np.float32) / 255).astype(np.float16),
@@ -143,38 +182,22 @@ class LocalCaseFiles:
         """See :meth:`learner.ports.CaseFiles.drop_outgoing`."""
         (self._folder / path).unlink(missing_ok=True)
 
-    def put_example(self, round_id: int, example: Example) -> None:
+    def put_example(self, round_id: int, example: Example | Withdrawal) -> None:
         """See :meth:`learner.ports.CaseFiles.put_example`."""
-        arrays: Arrays = {
-            "key": np.array(example.key),
-            "task_id": np.array(example.task_id),
-            "round_number": np.array(example.round_number),
-            "image": example.image_DHW,
-            "spacing": np.array(example.spacing_DHW),
-            "soft": np.round(example.proxy.soft_CDHW * 255).astype(np.uint8),
-            "confidence": np.round(example.proxy.confidence_DHW * 255).astype(np.uint8),
-            "method": np.array(example.proxy.method),
-            **_annotation_arrays(example.annotation),
-        }
+        arrays: Arrays = {"key": np.array(example.key), "task_id": np.array(example.task_id)}
+        if isinstance(example, Withdrawal):
+            arrays["label_count"] = np.array(example.label_count)
+        else:
+            arrays |= _example_arrays(example)
         write_whole(self._example(round_id), pack(arrays, compress=False))
 
-    def get_example(self, round_id: int) -> Example:
+    def get_example(self, round_id: int) -> Example | Withdrawal:
         """See :meth:`learner.ports.CaseFiles.get_example`."""
         path = self._example(round_id)
         arrays = unpack(read_whole(path), path.name)
-        soft_CDHW = arrays["soft"].astype(np.float32)
-        soft_CDHW /= np.maximum(soft_CDHW.sum(axis=0), 1.0)
-        confidence_DHW = arrays["confidence"].astype(np.float32) / np.float32(255)
-        d, h, w = (float(mm) for mm in arrays["spacing"].astype(np.float64))
-        return Example(
-            key=str(arrays["key"]),
-            task_id=str(arrays["task_id"]),
-            round_number=int(arrays["round_number"]),
-            image_DHW=arrays["image"].astype(np.float32, copy=False),
-            spacing_DHW=(d, h, w),
-            annotation=_annotation(arrays),
-            proxy=ProxyMask(soft_CDHW, confidence_DHW.astype(np.float32), str(arrays["method"])),
-        )
+        if "image" not in arrays:
+            return Withdrawal(str(arrays["key"]), str(arrays["task_id"]), int(arrays["label_count"]))
+        return _read_example(arrays)
 
     def drop_example(self, round_id: int) -> None:
         """See :meth:`learner.ports.CaseFiles.drop_example`."""

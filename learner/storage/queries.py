@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from learner.domain.case import Case, Round
 from learner.storage.database import Database
-from learner.storage.records import as_round
+from learner.storage.records import as_case, as_round
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Queries:
             "SELECT * FROM cases WHERE (?1 IS NULL OR task_id = ?1) ORDER BY case_id DESC LIMIT ?2 OFFSET ?3",
             (task_id, limit, offset),
         )
-        return [Case(r["case_id"], r["task_id"], r["study_uid"], r["series_uid"]) for r in rows]
+        return [as_case(row) for row in rows]
 
     def rounds(self, *, case_id: int | None = None, state: str | None = None, limit: int = 200, offset: int = 0) -> list[Round]:
         """Rounds, newest first, of one case and state or of all."""
@@ -80,9 +80,11 @@ class Queries:
         return [as_round(row) for row in rows]
 
     def find_trigger(self, trigger_uid: str) -> Round | None:
-        """The round of a trigger: the archive's identifier, or the SOP Instance UID, of the annotation object."""
+        """The latest round of a trigger: the archive's identifier, or the SOP Instance UID, of the annotation object."""
         row = self._db.row(
-            "SELECT * FROM rounds WHERE trigger_uid = ?1 OR json_extract(facts, '$.annotation_uid') = ?1", (trigger_uid,)
+            "SELECT * FROM rounds WHERE trigger_uid = ?1 OR json_extract(facts, '$.annotation_uid') = ?1 "
+            "ORDER BY round_id DESC LIMIT 1",
+            (trigger_uid,),
         )
         return as_round(row) if row else None
 
@@ -90,6 +92,17 @@ class Queries:
         """Number of rounds in each state."""
         rows = self._db.rows("SELECT state, count(*) AS n FROM rounds GROUP BY state")
         return {row["state"]: row["n"] for row in rows}
+
+    def needs_images(self, series_instance_uid: str) -> bool:
+        """Whether an open round needs the images of that series, or has not been looked at and may need any."""
+        return (
+            self._db.row(
+                "SELECT 1 FROM rounds LEFT JOIN cases USING (case_id) WHERE state IN ('queued', 'waiting', 'computed') AND "
+                "(state = 'queued' AND case_id IS NULL OR source_uid = ?1 OR cases.series_uid = ?1)",
+                (series_instance_uid,),
+            )
+            is not None
+        )
 
     def jobs(self, *states: str, limit: int = 200) -> list[JobView]:
         """Jobs in any of ``states`` (all if none is given), oldest first."""

@@ -11,7 +11,7 @@ from typing import Any
 from dicom_io.codes import Code
 from learner.domain.case import Case, Round, RoundEvent, RoundState, next_state
 from learner.domain.task import Label, MatchingRule, Task
-from learner.ports import Clock, ResultRecord
+from learner.ports import REFUSAL, Clock, ResultRecord
 from learner.storage.database import Database
 
 _ROUND_FIELDS = frozenset({"case_id", "number", "reason", "reader", "checkpoint", "answered_at"})
@@ -47,22 +47,30 @@ class SqliteRecords:
             (series_instance_uid, digest),
         )
 
-    def case(self, task_id: str, study_instance_uid: str, series_instance_uid: str) -> Case:
+    def case(self, task_id: str, study_instance_uid: str, series_instance_uid: str, part: str = "") -> Case:
         """See :meth:`learner.ports.Records.case`."""
-        self._db.run(
-            "INSERT INTO cases (task_id, study_uid, series_uid) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (task_id, study_instance_uid, series_instance_uid),
-        )
-        row = self._db.row("SELECT * FROM cases WHERE task_id = ? AND series_uid = ?", (task_id, series_instance_uid))
+        named = (task_id, series_instance_uid, part)
+        with self._db.transaction():
+            if part and not self._db.row("SELECT 1 FROM cases WHERE task_id = ? AND series_uid = ? AND part = ?", named):
+                self._db.run(
+                    "UPDATE cases SET part = ?3 WHERE task_id = ?1 AND series_uid = ?2 AND part = '' AND NOT EXISTS "
+                    "(SELECT 1 FROM rounds WHERE rounds.case_id = cases.case_id AND state IN ('computed', 'answered'))",
+                    named,
+                )
+            self._db.run(
+                "INSERT INTO cases (task_id, study_uid, series_uid, part) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                (task_id, study_instance_uid, series_instance_uid, part),
+            )
+            row = self._db.row("SELECT * FROM cases WHERE task_id = ? AND series_uid = ? AND part = ?", named)
         assert row is not None
-        return _case(row)
+        return as_case(row)
 
     def find_case(self, case_id: int) -> Case:
         """See :meth:`learner.ports.Records.find_case`."""
         row = self._db.row("SELECT * FROM cases WHERE case_id = ?", (case_id,))
         if row is None:
             raise KeyError(case_id)
-        return _case(row)
+        return as_case(row)
 
     def open_round(
         self, trigger_uid: str, series_instance_uid: str, *, case_id: int | None = None, number: int | None = None
@@ -90,6 +98,24 @@ class SqliteRecords:
             (case_id, RoundState.COMPUTED, RoundState.ANSWERED),
         )
         return tuple(as_round(row) for row in rows)
+
+    def in_effect(self) -> tuple[Round, ...]:
+        """See :meth:`learner.ports.Records.in_effect`."""
+        rows = self._db.rows(
+            "SELECT * FROM rounds WHERE state = ? AND number > 0 AND json_extract(facts, '$.annotation_uid') IS NOT NULL "
+            "AND json_extract(facts, '$.withdrawn') IS NULL ORDER BY round_id",
+            (RoundState.ANSWERED,),
+        )
+        return tuple(as_round(row) for row in rows)
+
+    def times_withdrawn(self, instance_id: str) -> int:
+        """See :meth:`learner.ports.Records.times_withdrawn`."""
+        row = self._db.row(
+            "SELECT count(*) FROM rounds WHERE (trigger_uid = ?1 OR (trigger_uid > ?1 || '#' AND trigger_uid < ?1 || '$')) "
+            "AND json_extract(facts, '$.withdrawn') IS NOT NULL",
+            (instance_id,),
+        )
+        return int(row[0]) if row else 0
 
     def waiting_for(self, series_instance_uid: str) -> tuple[Round, ...]:
         """See :meth:`learner.ports.Records.waiting_for`."""
@@ -127,7 +153,8 @@ class SqliteRecords:
         """See :meth:`learner.ports.Records.add_results`."""
         for result in results:
             self._db.run(
-                "INSERT INTO results (sop_uid, series_uid, round_id, kind, path) VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO results (sop_uid, series_uid, round_id, kind, path) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (sop_uid) DO UPDATE SET path = excluded.path, sent_at = NULL, deleted_at = NULL",
                 (result.sop_instance_uid, result.series_instance_uid, result.round_id, result.kind, result.path),
             )
 
@@ -136,12 +163,13 @@ class SqliteRecords:
         rows = self._db.rows("SELECT * FROM results WHERE round_id = ? ORDER BY rowid", (round_id,))
         return tuple(_result(row) for row in rows)
 
-    def superseded_results(self, case_id: int, round_id: int) -> tuple[ResultRecord, ...]:
+    def superseded_results(self, case_id: int | None, round_id: int) -> tuple[ResultRecord, ...]:
         """See :meth:`learner.ports.Records.superseded_results`."""
         rows = self._db.rows(
-            "SELECT results.* FROM results JOIN rounds USING (round_id) WHERE rounds.case_id = ? AND rounds.round_id < ? "
+            "SELECT results.* FROM results JOIN rounds USING (round_id) "
+            "WHERE ((rounds.case_id = ?1 AND rounds.round_id < ?2) OR (rounds.round_id = ?2 AND results.kind = ?3)) "
             "AND results.sent_at IS NOT NULL AND results.deleted_at IS NULL ORDER BY results.rowid",
-            (case_id, round_id),
+            (case_id, round_id, REFUSAL),
         )
         return tuple(_result(row) for row in rows)
 
@@ -160,6 +188,18 @@ class SqliteRecords:
     def is_own_object(self, sop_instance_uid: str) -> bool:
         """See :meth:`learner.ports.Records.is_own_object`."""
         return self._db.row("SELECT 1 FROM results WHERE sop_uid = ?", (sop_instance_uid,)) is not None
+
+    def labels_of(self, task_id: str) -> tuple[Label, ...]:
+        """See :meth:`learner.ports.Records.labels_of`."""
+        row = self._db.row("SELECT labels FROM task_labels WHERE task_id = ?", (task_id,))
+        return tuple(_label(one) for one in json.loads(row["labels"])) if row else ()
+
+    def set_labels(self, task: Task) -> None:
+        """See :meth:`learner.ports.Records.set_labels`."""
+        self._db.run(
+            "INSERT INTO task_labels VALUES (?, ?) ON CONFLICT (task_id) DO UPDATE SET labels = excluded.labels",
+            (task.task_id, json.dumps([asdict(label) for label in task.labels])),
+        )
 
     def keep_task(self, task: Task) -> None:
         """See :meth:`learner.ports.Records.keep_task`."""
@@ -198,8 +238,9 @@ def as_round(row: sqlite3.Row) -> Round:
     )
 
 
-def _case(row: sqlite3.Row) -> Case:
-    return Case(row["case_id"], row["task_id"], row["study_uid"], row["series_uid"])
+def as_case(row: sqlite3.Row) -> Case:
+    """A row of table ``cases``."""
+    return Case(row["case_id"], row["task_id"], row["study_uid"], row["series_uid"], row["part"])
 
 
 def _result(row: sqlite3.Row) -> ResultRecord:
@@ -207,16 +248,13 @@ def _result(row: sqlite3.Row) -> ResultRecord:
     return ResultRecord(row["sop_uid"], row["series_uid"], row["round_id"], row["kind"], row["path"], sent)
 
 
+def _label(definition: dict[str, Any]) -> Label:
+    types = {"category": Code(**definition["category"]), "type": Code(**definition["type"])}
+    also = {"codes": tuple(Code(**code) for code in definition.get("codes", ())), "names": tuple(definition.get("names", ()))}
+    return Label(**(definition | types | also | {"colour": tuple(definition["colour"])}))
+
+
 def _task(definition: dict[str, Any]) -> Task:
-    labels = tuple(
-        Label(
-            number=label["number"],
-            name=label["name"],
-            category=Code(**label["category"]),
-            type=Code(**label["type"]),
-            colour=tuple(label["colour"]),
-        )
-        for label in definition["labels"]
-    )
+    labels = tuple(_label(label) for label in definition["labels"])
     rule = definition["match"] | {"modalities": tuple(definition["match"]["modalities"])}
     return Task(**(definition | {"labels": labels, "match": MatchingRule(**rule)}))

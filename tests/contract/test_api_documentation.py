@@ -11,6 +11,7 @@ from learner.app.tasks import TaskBook
 from learner.domain.case import RoundState
 from learner.http.app import create_app
 from learner.node import Node
+from learner.settings import Settings
 from learner.settings_reference import reference
 from learner.storage.store import LocalStore
 
@@ -18,7 +19,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def described(tmp_path: Path) -> dict[str, Any]:
-    node = SimpleNamespace(store=LocalStore(tmp_path), tasks=TaskBook([]), settings=None)
+    node = SimpleNamespace(store=LocalStore(tmp_path), tasks=TaskBook([]), settings=Settings())
     return create_app(cast("Node", node), "").openapi()
 
 

@@ -105,6 +105,29 @@ def test_a_task_is_named_by_its_file(tmp_path: Path) -> None:
         load_task(written(tmp_path, TASK, "T2 zones.toml"))
 
 
+MAPPED = 'colour = "#e6783c"\nnames = ["PZ"]\ncodes = [{ value = "T-62000", scheme = "SRT" }]'
+
+
+def test_what_a_site_maps_to_a_label(tmp_path: Path) -> None:
+    label = load_task(written(tmp_path, TASK.replace('colour = "#e6783c"', MAPPED), "prostate.toml")).labels[0]
+    assert label.names == ("PZ",)
+    assert [(code.value, code.scheme) for code in label.codes] == [("10200004", "SCT")], "retired codes become current ones"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("T-62000", "T-D0050", "stands for no label"),
+        ('names = ["PZ"]', 'names = ["transition zone"]', "two labels share the name 'transition zone'"),
+        ('scheme = "SRT" }]', 'scheme = "SRT", meaning = "Liver" }]', "meaning: unknown key"),
+    ],
+)
+def test_what_is_wrong_in_a_mapping_is_named(tmp_path: Path, old: str, new: str, named: str) -> None:
+    text = TASK.replace('colour = "#e6783c"', MAPPED.replace(old, new))
+    with pytest.raises(ConfigurationError, match=named):
+        load_task(written(tmp_path, text, "prostate.toml"))
+
+
 def test_a_missing_folder_of_tasks_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"tasks\.folder"):
         load_tasks(tmp_path / "none")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
-from learner.app.answering import answer_case, leave_out, without_planes
+from learner.app.answering import answer_case, leave_out
+from learner.domain.contract import with_label_count
 from learner.domain.proxy import ProxyMask
 from learner.propagation import ShapeInterpolation
 
@@ -126,18 +127,119 @@ def test_left_out_slices_are_not_shown_to_either_end(image: np.ndarray, truth: n
     assert 9 not in shown[1]
 
 
-def test_what_another_plane_shows_of_a_left_out_slice_stays_known(truth: np.ndarray) -> None:
-    labels, known = np.zeros_like(truth), np.zeros((1, *truth.shape), bool)
-    labels[8], known[:, 8] = truth[8], True
-    labels[:, :, 16], known[..., 16] = truth[:, :, 16], True
-    annotation = SparseAnnotation(labels, known, (Plane(0, 8), Plane(2, 16)))
-    fewer = without_planes(annotation, [8])
-    assert fewer.planes == (Plane(2, 16),)
-    assert fewer.known_LDHW[0, 8].sum() == truth.shape[1]
-    np.testing.assert_array_equal(fewer.labels_DHW[:, :, 16], truth[:, :, 16])
-
-
 def test_a_network_that_foresaw_nothing_is_asked_once(image: np.ndarray, truth: np.ndarray) -> None:
     network = FixedNetwork(1 - truth)
     answer_case(image, SPACING, show(truth, [6, 10, 14]), 1, ShapeInterpolation(), network)
     assert network.shown == [None]
+
+
+def sagittal(truth: np.ndarray, *columns: int, kind: PlaneKind = PlaneKind.DRAWN) -> SparseAnnotation:
+    known = np.zeros((1, *truth.shape), bool)
+    known[..., list(columns)] = True
+    planes = tuple(Plane(2, column, kind) for column in columns)
+    return SparseAnnotation(np.where(known[0], truth, 0).astype(np.uint8), known, planes)
+
+
+def strokes(truth: np.ndarray) -> SparseAnnotation:
+    """A line through the structure, and one beside it, on one slice."""
+    labels, known = np.zeros_like(truth), np.zeros((1, *truth.shape), bool)
+    known[0, 10, 16, 10:22], known[0, 10, 2, 4:28] = True, True
+    labels[known[0]] = truth[known[0]]
+    return SparseAnnotation(labels, known)
+
+
+def test_two_sagittal_planes_answer_for_an_axial_volume(image: np.ndarray, truth: np.ndarray) -> None:
+    annotation = sagittal(truth, 12, 19)
+    known = annotation.known_DHW
+    alone = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), None)
+    good = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), FixedNetwork(truth))
+    for found in (alone, good):
+        np.testing.assert_array_equal(found.answer.labels_DHW[known], truth[known])
+        assert found.answer.estimated_dice is not None
+        assert found.answer.guidance.suggestions
+    assert good.trust > 0, "judged on planes left out along their own axis"
+    assert dice(good.answer.labels_DHW, truth) > dice(alone.answer.labels_DHW, truth) > 0.7
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_what_is_left_out_is_the_planes_section(image: np.ndarray, truth: np.ndarray, axis: int) -> None:
+    labels, known = np.zeros_like(truth), np.zeros((1, *truth.shape), bool)
+    planes = (Plane(axis, 8), Plane(axis, 11))
+    for plane in planes:
+        labels[plane.where], known[(slice(None), *plane.where)] = truth[plane.where], True
+    first, second = leave_out(
+        image, SPACING, SparseAnnotation(labels, known, planes), ShapeInterpolation(), FixedNetwork(truth)
+    )
+    for left, plane in ((first, planes[0]), (second, planes[1])):
+        np.testing.assert_array_equal(left.truth_HW, truth.take(plane.index, axis=axis))
+        np.testing.assert_array_equal(left.network_CHW[1], left.truth_HW)
+        assert left.confidence_HW.max() < 1
+
+
+def test_nothing_is_judged_by_accepted_planes(image: np.ndarray, truth: np.ndarray) -> None:
+    network = FixedNetwork(truth)
+    accepted = sagittal(truth, 12, 16, 19, kind=PlaneKind.CONFIRMED)
+    found = answer_case(image, SPACING, accepted, 1, ShapeInterpolation(), network)
+    assert (found.trust, network.shown) == (0.0, [None])
+    assert found.answer.estimated_dice is None
+    assert leave_out(image, SPACING, accepted, ShapeInterpolation(), network) == []
+
+
+def test_strokes_alone_are_the_answer_where_there_is_no_network(image: np.ndarray, truth: np.ndarray) -> None:
+    annotation = strokes(truth)
+    for network in (None, FixedNetwork(1 - truth)):
+        found = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), network)
+        np.testing.assert_array_equal(found.answer.labels_DHW, annotation.labels_DHW)
+        assert (found.trust, found.answer.estimated_dice) == (0.0, None)
+        assert found.answer.guidance.suggestions
+
+
+def test_a_network_that_foresaw_the_strokes_answers_around_them(image: np.ndarray, truth: np.ndarray) -> None:
+    shifted = np.roll(truth, 1, axis=2)
+    annotation = strokes(truth)
+    found = answer_case(image, SPACING, annotation, 1, ShapeInterpolation(), FixedNetwork(shifted))
+    known = annotation.known_DHW
+    assert 0 < found.trust <= 0.5
+    np.testing.assert_array_equal(found.answer.labels_DHW[known], truth[known])
+    np.testing.assert_array_equal(found.answer.labels_DHW[~known], shifted[~known])
+
+
+class SecondLabel(FixedNetwork):
+    """Finds a second label in a corner, unless it is shown a proxy, which has none of it."""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        super().__init__(labels)
+        corner = np.zeros_like(labels)
+        corner[4:16, 2:8, 2:8] = 1
+        self.alone = np.stack([(labels == 0) & (corner == 0), labels == 1, (labels == 0) & (corner == 1)]).astype(np.float32)
+        self.soft = np.concatenate([self.soft, np.zeros_like(self.soft[:1])])
+
+    def predict(self, image_DHW: np.ndarray, spacing_DHW: tuple[float, float, float], proxy: ProxyMask | None) -> np.ndarray:
+        super().predict(image_DHW, spacing_DHW, proxy)
+        return self.alone if proxy is None else self.soft
+
+
+def test_a_label_that_nobody_looked_for_is_the_networks_to_find(image: np.ndarray, truth: np.ndarray) -> None:
+    network = SecondLabel(truth)
+    annotation = with_label_count(show(truth, [6, 10, 14], [2, 18]), 2)
+    found = answer_case(image, SPACING, annotation, 2, ShapeInterpolation(), network)
+    assert found.trust > 0
+    np.testing.assert_array_equal(found.answer.labels_DHW == 2, network.alone[2] > 0)
+    np.testing.assert_array_equal((found.answer.labels_DHW == 1)[[6, 10, 14]], truth[[6, 10, 14]] == 1)
+    assert found.answer.estimated_dice[0] > 0.9
+    assert found.answer.estimated_dice[1] is None
+    assert found.answer.residual_DHW[network.alone[2] > 0].max() < 0.5, "the proxy does not contradict it"
+
+
+def test_a_known_absence_is_not_the_networks_to_doubt(image: np.ndarray, truth: np.ndarray) -> None:
+    known = show(truth, [6, 10, 14], [2, 18])
+    both = SparseAnnotation(known.labels_DHW, np.concatenate([known.known_LDHW] * 2), known.planes)
+    found = answer_case(image, SPACING, both, 2, ShapeInterpolation(), SecondLabel(truth))
+    assert not (found.answer.labels_DHW == 2)[[6, 10, 14, 2, 18]].any()
+
+
+def test_a_round_before_the_task_gained_a_label_is_compared(image: np.ndarray, truth: np.ndarray) -> None:
+    network = SecondLabel(truth)
+    before = np.stack([truth == 0, truth == 1]).astype(np.float32)
+    found = answer_case(image, SPACING, None, 2, ShapeInterpolation(), network, before)
+    np.testing.assert_array_equal(found.answer.change_DHW, network.alone[2])

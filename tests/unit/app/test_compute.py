@@ -15,14 +15,13 @@ from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
 from dicom_io.errors import UnsupportedObject
 from dicom_io.pacs.memory import MemoryArchive
 from dicom_io.read_series import read_series
-from learner.app.compute import Computation, Compute, NothingNew, SourceAwaited
+from learner.app.compute import Computation, Compute
 from learner.app.images import SeriesImages
-from learner.app.results import RoundIdentity, build_results
 from learner.app.serving import ServingNetworks
+from learner.app.subject import NothingNew, SourceAwaited, Subjects
 from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook
-from learner.domain.answer import Answer
-from learner.domain.guidance import Guidance
+from learner.domain.contract import ContractNames
 from learner.domain.task import Label, MatchingRule, Task
 from learner.propagation import make_propagator
 from learner.storage.store import LocalStore
@@ -42,9 +41,8 @@ class Scene:
         networks = ServingNetworks(self.store, lambda _state: pytest.fail("there is no model"))
         images = SeriesImages(self.archive, 0)
         propagator = make_propagator("chained-flow")
-        self.compute = Compute(
-            self.archive, self.store, images, choice, propagator, networks, lambda text: f"key of {len(text)}"
-        )
+        subjects = Subjects(self.archive, self.store, images, choice, ContractNames())
+        self.compute = Compute(subjects, propagator, networks, lambda text: f"key of {len(text)}")
         files, self.truth_DHW = phantom(slices=8, size=24)
         for file in files:
             self.archive.store(file)
@@ -65,7 +63,7 @@ class Scene:
 def test_an_annotation_is_answered_with_objects_and_an_example(tmp_path: Path) -> None:
     scene = Scene(tmp_path, TASK)
     computation = scene.answer(scene.draw(2, 5))
-    assert {result.kind for result in computation.results} == {"prediction", "guidance"}
+    assert {result.kind for result in computation.results} == {"prediction", "key-objects", "report"}
     assert computation.example is not None
     assert computation.example.key.startswith("key of"), "the series UID does not go to the trainer"
     assert computation.facts["drawn_slices"] == [2, 5]
@@ -123,20 +121,6 @@ def test_images_that_still_arrive_are_awaited(tmp_path: Path) -> None:
     scene.archive.store(_with_new_instance(files[8], scene.images.volume.series.series_instance_uid))
     with pytest.raises(SourceAwaited, match="still arriving"):
         scene.answer(drawing)
-
-
-def test_the_residual_goes_as_a_map_too_where_the_site_wants_it(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, TASK)
-    labels_DHW = scene.truth_DHW
-    zeros_DHW = np.zeros(labels_DHW.shape, dtype=np.float32)
-    soft_CDHW = np.stack([labels_DHW == 0, labels_DHW == 1]).astype(np.float32)
-    residual_DHW = zeros_DHW + np.float32(0.6) * (labels_DHW > 0)
-    answer = Answer(labels_DHW, soft_CDHW, residual_DHW, zeros_DHW, Guidance(()), labels_DHW)
-    identity = RoundIdentity("trigger", 1, "prostate-1", 1.0)
-    kinds = [r.kind for r in build_results(scene.images, TASK, answer, identity)]
-    assert kinds == ["prediction", "residual"]
-    kinds = [r.kind for r in build_results(scene.images, TASK, answer, identity, residual_map=True)]
-    assert kinds == ["prediction", "residual", "residual map"]
 
 
 def test_a_long_task_name_never_hides_that_a_result_is_for_research(tmp_path: Path) -> None:

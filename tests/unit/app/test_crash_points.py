@@ -23,8 +23,10 @@ from learner.app.images import SeriesImages
 from learner.app.intake import Intake
 from learner.app.respond import Respond, RespondSettings
 from learner.app.serving import ServingNetworks
+from learner.app.subject import Subjects
 from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook
+from learner.domain.contract import ContractNames
 from learner.domain.job import JobKind
 from learner.domain.task import Label, MatchingRule, Task
 from learner.propagation import make_propagator
@@ -78,9 +80,8 @@ def work(folder: Path, archive: MemoryArchive, death: Death) -> LocalStore:
         tasks = TaskBook([TASK])
         choice = TaskChoice(tasks, store, from_annotations=False)
         networks = ServingNetworks(store, lambda _state: pytest.fail("there is no model"))
-        compute = Compute(
-            archive, store, SeriesImages(archive, 0), choice, make_propagator("chained-flow"), networks, lambda text: text
-        )
+        subjects = Subjects(archive, store, SeriesImages(archive, 0), choice, ContractNames())
+        compute = Compute(subjects, make_propagator("chained-flow"), networks, lambda text: text)
         Intake(archive, store, tasks).catch_up()
         respond = Respond(archive, sink, store, compute, RespondSettings(), SystemClock())
         while respond.run_once():

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
-from dicom_io.errors import PacsUnavailable
+from dicom_io.errors import NotInPacs, PacsUnavailable
 from dicom_io.pacs.memory import MemoryArchive
 from dicom_io.pacs.port import FeedPage, SeriesStatus
 from learner.app.intake import FEED, Intake
 from learner.app.tasks import TaskBook
-from learner.domain.case import RoundState
+from learner.domain.case import RoundEvent, RoundState
 from learner.domain.job import JobKind
 from learner.domain.task import Label, MatchingRule, Task
 from learner.storage.store import LocalStore
@@ -38,8 +39,14 @@ class Log:
         touched = self.pages[cursor] if cursor < len(self.pages) else ()
         return FeedPage(touched, min(cursor + 1, len(self.pages)), cursor + 1 >= len(self.pages))
 
-    def scan(self):  # noqa: ANN201
+    def scan(self) -> Iterator[SeriesStatus]:
         return iter([s for page in self.pages for s in page])
+
+    def find_series(self, series_instance_uid: str) -> SeriesStatus:
+        for one in self.scan():
+            if one.series_instance_uid == series_instance_uid:
+                return one
+        raise NotInPacs(series_instance_uid, "the archive has no such series", "Send it.")
 
 
 @pytest.fixture
@@ -150,6 +157,58 @@ def test_images_that_arrive_release_what_waited_for_them(store: LocalStore) -> N
     taking.catch_up()
     assert store.jobs.pending(JobKind.RESPOND) == 1
     assert store.records.find_round(job.round_id).state is RoundState.QUEUED
+
+
+IMAGES = series("5.1", "MR", "i1", "i2")
+
+
+def _answered(store: LocalStore, instance_id: str) -> int:
+    """A round of an annotation that was answered."""
+    (round_,) = [r for r in store.queries.rounds() if r.trigger_uid == instance_id]
+    case = store.records.case("prostate", "1.1", "5.1")
+    store.records.note_facts(round_.round_id, annotation_uid="1.2.3")
+    store.records.apply(round_.round_id, RoundEvent.COMPUTED, case_id=case.case_id, number=1)
+    store.records.apply(round_.round_id, RoundEvent.DELIVERED)
+    return round_.round_id
+
+
+def test_a_deleted_annotation_is_withdrawn_once_and_counts_anew_when_it_is_sent_again(store: LocalStore) -> None:
+    log = Log((IMAGES, series("9.1", "SEG", "a")))
+    taking = intake(store, log)
+    taking.catch_up()
+    first = _answered(store, "a")
+    assert taking.reconcile() == 0
+    log.pages = [(IMAGES,)]
+    assert [taking.reconcile() for _ in range(2)] == [1, 0]
+    assert store.queries.rounds()[0].trigger_uid == f"withdrawal of round {first}"
+    assert store.records.find_round(first).facts["withdrawn"] is True
+    log.pages = [(IMAGES, series("9.1", "SEG", "a"))]
+    assert [taking.reconcile() for _ in range(2)] == [1, 0]
+    assert store.queries.rounds()[0].trigger_uid == "a#1"
+    _answered(store, "a#1")
+    log.pages = [(IMAGES,)]
+    assert taking.reconcile() == 1
+
+
+def test_an_archive_that_made_room_withdraws_nothing(store: LocalStore) -> None:
+    """Images and annotation are gone together: nobody took the drawing back."""
+    log = Log((IMAGES, series("9.1", "SEG", "a")))
+    taking = intake(store, log)
+    taking.catch_up()
+    _answered(store, "a")
+    log.pages = [()]
+    assert taking.reconcile() == 0
+
+
+def test_a_scan_that_did_not_meet_an_annotation_is_not_believed(store: LocalStore) -> None:
+    """Polled archives are looked through for the latest studies only."""
+    log = Log((IMAGES, series("9.1", "SEG", "a")))
+    taking = intake(store, log)
+    taking.catch_up()
+    _answered(store, "a")
+    log.scan = lambda: iter([IMAGES])  # type: ignore[method-assign]
+    log.find_series = lambda uid: IMAGES if uid == "5.1" else series("9.1", "SEG", "a")  # type: ignore[method-assign]
+    assert taking.reconcile() == 0
 
 
 def _served(store: LocalStore) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from dicom_io.annotation import Plane, SparseAnnotation
 from learner.app.learn import PAUSED, Learn, LearnSettings
-from learner.domain.example import Example
+from learner.domain.example import Example, Withdrawal
 from learner.domain.job import JobKind
 from learner.domain.proxy import ProxyMask
 from learner.ports import LearnReport, Trainer
@@ -36,6 +36,9 @@ class CountingTrainer:
             between_steps()
             self.weights.append(f"{example.key}.{number}")
         return LearnReport(steps, 1.0, 0.5, 0, 1)
+
+    def forget(self, key: str) -> None:
+        self.weights.append(f"without {key}")
 
     def save(self) -> bytes:
         return json.dumps(self.weights).encode()
@@ -66,6 +69,15 @@ class Machine:
         round_id = self.store.records.open_round(key, "9.1", case_id=case.case_id)
         assert round_id is not None
         self.store.files.put_example(round_id, example(key))
+        self.store.jobs.add(JobKind.LEARN, round_id)
+        return round_id
+
+    def take_back(self, key: str) -> int:
+        """What was drawn on the case of ``key`` is withdrawn."""
+        case = self.store.records.case("liver", "1.1", f"5.{key}")
+        round_id = self.store.records.open_round(f"withdrawal of {key}", "9.1", case_id=case.case_id)
+        assert round_id is not None
+        self.store.files.put_example(round_id, Withdrawal(key, "liver", 1))
         self.store.jobs.add(JobKind.LEARN, round_id)
         return round_id
 
@@ -202,3 +214,22 @@ def test_a_damaged_example_parks_its_job_and_the_next_is_done(machine: Machine) 
     assert machine.weights() == ["b.0", "b.1", "b.2"]
     (parked,) = machine.store.queries.jobs("parked")
     assert "damaged" in parked.reason
+
+
+def test_what_was_taken_back_is_forgotten_in_a_version_of_its_own(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.add("a")
+    machine.take_back("a")
+    learn = machine.learn()
+    while learn.run_once():
+        pass
+    assert machine.weights() == ["a.0", "a.1", "a.2", "without a"]
+    assert [c.facts.get("forgotten") for c in machine.store.checkpoints.history("liver")] == [1, None]
+
+
+def test_nothing_is_to_be_forgotten_before_anything_was_learned(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    round_id = machine.take_back("a")
+    assert machine.learn().run_once()
+    assert machine.store.checkpoints.serving("liver") is None
+    assert [job.state for job in machine.store.queries.jobs_of(round_id)] == ["done"]

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from slices import make_slices, uids
 
-from dicom_io.errors import EmptyAnnotation, NotInPacs, PacsRefused, PacsUnavailable
+from dicom_io.errors import DicomIoError, EmptyAnnotation, NotInPacs, PacsRefused, PacsUnavailable
 from dicom_io.pacs.memory import MemoryArchive
-from learner.app.compute import Computation, NothingNew, SourceAwaited
+from learner.app.compute import Computation
 from learner.app.respond import Respond, RespondSettings
 from learner.app.results import ResultFile
+from learner.app.subject import NothingNew, SourceAwaited
 from learner.domain.case import Round, RoundState
 from learner.domain.job import JobKind
-from learner.ports import CaseRecord
+from learner.operations import retry_round
+from learner.ports import REFUSAL, CaseRecord
 from learner.storage.store import LocalStore
 
 
@@ -57,7 +59,7 @@ class Scene:
         case = self.store.records.case("liver", "1.1", "5.1")
         sop_uid, series_uid = uids(self.images[0])
         result = ResultFile("prediction", sop_uid, series_uid, self.images[0])
-        record = CaseRecord(None, np.zeros((2, 3, 4), dtype=np.uint8), None)
+        record = CaseRecord(None, None, np.zeros((2, 3, 4), dtype=np.uint8), None)
         return Computation(case.case_id, 1, "", "", [result], record, None, {"slices": 2})
 
     @property
@@ -89,6 +91,46 @@ def test_what_cannot_be_understood_is_refused_with_its_reason(scene: Scene) -> N
     round_ = scene.store.records.find_round(scene.round_id)
     assert (round_.state, round_.reason) == (RoundState.REFUSED, "object 1.2: nothing is drawn. Draw.")
     assert scene.job[0] == "done"
+
+
+class Reports:
+    """Writes a report of every refusal."""
+
+    def __init__(self, file: bytes) -> None:
+        self.file = file
+
+    def report(self, _round: Round, error: DicomIoError) -> ResultFile:
+        assert error.remedy == "Draw."
+        return ResultFile(REFUSAL, *uids(self.file), self.file)
+
+
+def test_a_refusal_is_told_in_the_study_and_taken_back_once_the_round_is_answered(scene: Scene) -> None:
+    (report,) = make_slices(1)
+    scene.respond = Respond(
+        scene.archive,
+        scene.archive,
+        scene.store,
+        scene,
+        RespondSettings(),
+        scene.clock,
+        Reports(report),  # type: ignore[arg-type]
+    )
+    scene.raises(EmptyAnnotation("object 1.2", "nothing is drawn", "Draw."))
+    scene.archive.outage = PacsUnavailable("archive", "no answer", "Start it.")
+    scene.respond.run_once()
+    assert (scene.state, scene.job[0]) == ("refused", "ready")
+    scene.archive.outage = None
+    scene.clock.time += 60
+    scene.respond.run_once()
+    sop_uid, series_uid = uids(report)
+    assert (scene.state, scene.job[0], scene.archive.fetch(sop_uid)) == ("refused", "done", report)
+    assert scene.store.records.is_own_object(sop_uid)
+    retry_round(scene.store, scene.round_id)
+    scene.outcome = scene.computed
+    scene.respond.run_once()
+    assert scene.state == "answered"
+    with pytest.raises(NotInPacs):
+        scene.archive.find_series(series_uid)
 
 
 @pytest.mark.parametrize(

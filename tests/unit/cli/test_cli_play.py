@@ -5,15 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import pydicom
 import pytest
 
-from dicom_io.errors import DicomIoError
 from learner.demo import play
 from learner.demo.report import DemoOptions
 from learner.errors import ConfigurationError
@@ -89,31 +86,3 @@ def test_the_demo_is_played_as_asked(run: Run, tmp_path: Path, monkeypatch: pyte
     assert played == [DemoOptions(once=True, json=tmp_path / "f.json", data=tmp_path, folder=tmp_path / "w", rounds=2)]
     run("demo")
     assert played[1] == DemoOptions()
-
-
-def test_lint_names_rules_and_ends_with_1(run: Run, tmp_path: Path) -> None:
-    dataset = pydicom.Dataset()
-    dataset.SOPClassUID, dataset.SOPInstanceUID = pydicom.uid.SegmentationStorage, "2.25.1"
-    dataset.SeriesInstanceUID, dataset.StudyInstanceUID = "2.25.2", "2.25.3"
-    dataset.file_meta = pydicom.dataset.FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
-    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, "2.25.1"
-    buffer = BytesIO()
-    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
-    file = tmp_path / "result.dcm"
-    file.write_bytes(buffer.getvalue())
-    code, out, _ = run("lint", file, "--json")
-    assert code == 1
-    assert {"rule", "severity", "what", "remedy"} == set(json.loads(out)[0])
-    assert "error" in run("lint", file)[1]
-
-
-def test_lint_refuses_what_is_no_dicom_and_a_source_without_any(run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "result.dcm"
-    file.write_bytes(b"no DICOM")
-    with pytest.raises(DicomIoError):
-        run("lint", file)
-    (tmp_path / "source").mkdir()
-    code, _, err = run("lint", file, "--source", tmp_path / "source")
-    assert code == 1
-    assert "holds no DICOM file" in err

@@ -54,7 +54,7 @@ def test_an_edited_prediction_keeps_the_rest_voxel_by_voxel_and_loses_its_link(r
     expected[[5, 8]] = reader.truth_DHW[[5, 8]] > 0
     assert np.array_equal(segment.mask_DHW, expected)
     assert segment.algorithm_type == "MANUAL"
-    assert segment.type == Code("T-D0050", "SRT", "Tissue")
+    assert segment.type == Code("85756007", "SCT", "Tissue"), "read as the SNOMED code that stands for OHIF's older one"
     assert segment.label == read_annotation(prediction, reader.source).segments[0].label
     assert edited.header.reader == ""
 

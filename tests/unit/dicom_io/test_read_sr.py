@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from pydicom.sequence import Sequence
 
 from dicom_io.errors import EmptyAnnotation, InvalidObject, SourceMissing
 from dicom_io.identifiers import derived_uid
-from dicom_io.read_annotation import inspect, read_annotation
+from dicom_io.read_annotation import read_annotation
 from dicom_io.read_series import read_series
 from dicom_io.reader_objects import write_contour_sr
 
@@ -125,48 +124,6 @@ def test_a_damaged_report_is_invalid_or_lacks_contours_but_never_crashes() -> No
     for length in range(0, len(file) - 1, 31):
         with pytest.raises((InvalidObject, EmptyAnnotation)):
             read_annotation(file[:length], SOURCE)
-
-
-@pytest.mark.data
-@pytest.mark.parametrize("name", ["sr_tid1500_dwv/sr-roi.dcm", "sr_tid1500_dwv/sr-rectangle.dcm"])
-def test_reports_of_a_web_viewer(data_dir: Path, name: str) -> None:
-    file = (data_dir / "dicom" / name).read_bytes()
-    uids = inspect(file).referenced_sop_instance_uids
-    shape = (2, 512, 512)
-    source = read_series(make_series(shape, voxels_DHW=np.zeros(shape, np.uint16), edit=_named(uids[0])))
-    drawing = read_annotation(file, source)
-    assert [bool(segment.mask_DHW.any()) for segment in drawing.segments] == [True] * 3
-
-
-@pytest.mark.data
-@pytest.mark.parametrize("name", ["sr_document.dcm", "sr_document_with_multiple_groups.dcm"])
-def test_reports_of_highdicom(data_dir: Path, name: str) -> None:
-    file = (data_dir / "dicom" / "seg_highdicom" / name).read_bytes()
-    uids = inspect(file).referenced_sop_instance_uids
-    shape = (2, 512, 512)
-    source = read_series(make_series(shape, voxels_DHW=np.zeros(shape, np.uint16), edit=_named(uids[0])))
-    drawing = read_annotation(file, source)
-    assert any(segment.mask_DHW.any() for segment in drawing.segments)
-
-
-def _named(uid: str):  # noqa: ANN202 - a closure for make_series
-    def name(dataset: Dataset, index: int) -> None:
-        if index == 0:
-            dataset.SOPInstanceUID = uid
-
-    return name
-
-
-@pytest.mark.data
-def test_a_structure_set_against_its_mask(data_dir: Path) -> None:
-    nibabel = pytest.importorskip("nibabel")
-    folder = data_dir / "dicom" / "rtstruct_aria"
-    source = read_series(path.read_bytes() for path in folder.glob("CT_*.dcm"))
-    drawing = read_annotation((folder / "RS_Body_SpinalCord.dcm").read_bytes(), source)
-    truth_DHW = np.asarray(nibabel.load(folder / "Mask.nii.gz").dataobj).T
-    for label, mask_DHW in (("SpinalCord", truth_DHW == 1), ("BODY", truth_DHW > 0)):
-        drawn_DHW = next(segment for segment in drawing.segments if segment.label == label).mask_DHW
-        assert 2 * float((drawn_DHW & mask_DHW).sum()) / float(drawn_DHW.sum() + mask_DHW.sum()) > 0.9
 
 
 def test_an_edited_report_keeps_its_contours_when_codes_are_missing() -> None:

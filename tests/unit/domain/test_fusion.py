@@ -12,7 +12,7 @@ from learner.domain.fusion import (
     fuse,
     knowledge_of_ends,
     pooled_dice,
-    trust_from_first_slices,
+    trust_from_first_drawing,
 )
 from learner.domain.proxy import ProxyMask
 from learner.domain.residual import residual
@@ -92,10 +92,19 @@ def test_trust_is_earned_on_left_out_slices(square: np.ndarray) -> None:
     assert earned_trust([]) == 0
 
 
-def test_first_slices_earn_half_at_most(square: np.ndarray) -> None:
-    assert trust_from_first_slices([square], [one_hot(square)]) == 0.5
-    assert trust_from_first_slices([square], [one_hot(np.zeros_like(square))]) == 0
-    assert trust_from_first_slices([], []) == 0
+def test_a_first_drawing_earns_half_at_most(square: np.ndarray) -> None:
+    drawn, nothing = square.ravel(), np.zeros(0, np.uint8)
+    assert trust_from_first_drawing(drawn, one_hot(drawn), [1]) == 0.5
+    assert trust_from_first_drawing(drawn, one_hot(np.zeros_like(drawn)), [1]) == 0
+    assert trust_from_first_drawing(nothing, one_hot(nothing), [1]) == 0
+
+
+def test_trust_does_not_come_from_labels_that_nobody_looked_for(square: np.ndarray) -> None:
+    drawn = square.ravel()
+    wrong = one_hot(np.zeros_like(drawn), classes=3)
+    assert trust_from_first_drawing(drawn, wrong, [1]) == 0
+    assert trust_from_first_drawing(drawn, wrong, [1, 2]) > 0, "an absent label counts as foreseen where it was looked for"
+    assert trust_from_first_drawing(drawn, wrong, []) == 0
 
 
 def test_pooled_dice_counts_all_slices_together(square: np.ndarray) -> None:

@@ -104,3 +104,11 @@ def test_all_known_leaves_nothing_to_suggest() -> None:
     found = rank_slices(answer(), None, annotation(list(range(DEPTH))), DEPTH)
     assert found.suggestions == ()
     assert found.enough
+
+
+def test_interpolated_slices_are_never_suggested_and_an_end_moves_on_to_an_acquired_one() -> None:
+    acquired = frozenset(range(0, DEPTH, 2))
+    for known in (None, annotation([8, 14, 20], [4]), annotation([8, 14, 20], [4, 24])):
+        found = indices(rank_slices(answer(), None, known, DEPTH, count=30, acquired=acquired))
+        assert found
+        assert set(found) <= acquired

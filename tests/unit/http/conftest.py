@@ -16,9 +16,11 @@ from learner.app.images import SeriesImages
 from learner.app.intake import Intake
 from learner.app.respond import Respond, RespondSettings
 from learner.app.serving import ServingNetworks
+from learner.app.subject import Subjects
 from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook
 from learner.domain.case import RoundEvent
+from learner.domain.contract import ContractNames
 from learner.domain.job import JobKind
 from learner.domain.task import Label, MatchingRule, Task
 from learner.http.app import create_app
@@ -50,11 +52,9 @@ def node(tmp_path: Path) -> Node:
         node=NodeSettings(data=tmp_path / "data"), api=ApiSettings(viewer_url="http://viewer/?StudyInstanceUIDs={study}")
     )
     archive, store, tasks = MemoryArchive(), LocalStore(settings.node.data), TaskBook([TASK])
+    choice = TaskChoice(tasks, store, from_annotations=False)
     compute = Compute(
-        archive,
-        store,
-        SeriesImages(archive, 0),
-        TaskChoice(tasks, store, from_annotations=False),
+        Subjects(archive, store, SeriesImages(archive, 0), choice, ContractNames()),
         make_propagator(),
         ServingNetworks(store, _no_network),  # type: ignore[arg-type]  # never called
         str,

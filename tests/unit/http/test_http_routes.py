@@ -26,7 +26,7 @@ def calls(node: Node, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the node's methods that were called."""
     made: list[str] = []
     for name in ("nudge", "answer_now", "reconcile_soon"):
-        monkeypatch.setattr(node, name, lambda name=name: made.append(name))
+        monkeypatch.setattr(node, name, lambda told=(), name=name: made.append(" ".join([name, *told])))
     return made
 
 
@@ -35,6 +35,14 @@ def test_a_nudge_wakes_the_intake_whatever_it_says(client: TestClient, calls: li
         answer = client.post("/api/nudge", content=body)
         assert (answer.status_code, answer.json()) == (202, {"accepted": True})
     assert calls == ["nudge"] * 3
+
+
+def test_a_nudge_passes_on_what_was_deleted(client: TestClient, calls: list[str]) -> None:
+    changes = [{"kind": "Deleted", "id": "a1"}, {"kind": "NewSeries", "id": "b2"}, {"kind": "Deleted", "id": "c3"}]
+    assert client.post("/api/nudge", json={"changes": changes}).status_code == 202
+    for malformed in ({"changes": [{"kind": "Deleted"}]}, {"changes": 3}, [], {"changes": [None]}):
+        assert client.post("/api/nudge", json=malformed).status_code == 202
+    assert calls == ["nudge a1 c3", *["nudge"] * 4]
 
 
 def test_a_reconciliation_is_asked_for(client: TestClient, calls: list[str]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +79,29 @@ def test_a_flat_image_survives(make_example: MakeExample, tmp_path: Path) -> Non
     )
     files = ExampleFiles(tmp_path)
     np.testing.assert_allclose(files.read(files.write(flat)[0]).image_DHW, 7.0)
+
+
+def test_agreement_is_kept_and_its_absence_too(make_example: MakeExample, tmp_path: Path) -> None:
+    files = ExampleFiles(tmp_path)
+    agreement = np.full((6, 8, 9), 1, np.float32)
+    agreement[2] = 2 / 3
+    read = files.read(files.write(replace(make_example(), agreement_DHW=agreement))[0])
+    np.testing.assert_allclose(read.agreement_DHW, agreement, atol=1 / 255)
+    name, _ = files.write(make_example())
+    assert files.read(name).agreement_DHW is None
+    with np.load(tmp_path / name) as arrays:
+        assert "agreement" not in arrays.files, "as files were before readers could disagree"
+
+
+def test_an_example_of_fewer_labels_does_not_know_the_new_one(make_example: MakeExample, tmp_path: Path) -> None:
+    files = ExampleFiles(tmp_path)
+    example = files.read(files.write(make_example())[0])
+    wider = example.with_label_count(3)
+    assert wider.annotation.unknown_labels == (3,)
+    assert not wider.annotation.known_LDHW[2].any()
+    np.testing.assert_array_equal(wider.annotation.known_LDHW[:2], example.annotation.known_LDHW)
+    np.testing.assert_array_equal(wider.proxy.soft_CDHW[:3], example.proxy.soft_CDHW)
+    assert not wider.proxy.soft_CDHW[3].any()
+    assert example.with_label_count(2) is example
+    with pytest.raises(ValueError, match="2 labels for a task of 1"):
+        example.with_label_count(1)

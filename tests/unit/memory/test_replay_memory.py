@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dicom_io.annotation import SparseAnnotation
 from learner.domain.example import Example
+from learner.domain.proxy import ProxyMask
 from learner.errors import StoreError
 from learner.memory.replay import ReplayMemory
 
@@ -139,3 +142,16 @@ def test_losses_that_are_not_finite_are_ignored(make_example: MakeExample, tmp_p
     memory.note_loss("a", loss)
     memory.note_loss("unknown", 1.0)
     assert [entry.loss for entry in memory.entries] == [1.0]
+
+
+def test_strokes_alone_are_no_pure_proxy(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    example = make_example("planes", confidence=0.1)
+    old = example.annotation
+    confidence = np.where(old.labels_DHW > 0, np.float32(1), np.float32(0))
+    labels, known = old.labels_DHW.copy(), np.stack([old.labels_DHW > 0] * 2)
+    soft = np.stack([labels == number for number in range(3)]).astype(np.float32)
+    strokes = replace(
+        example, key="strokes", annotation=SparseAnnotation(labels, known), proxy=ProxyMask(soft, confidence, "method")
+    )
+    assert memory.store(strokes).purity < memory.store(example).purity

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from learner.model.losses import dice_semimetric, segmentation_loss, soft_cross_entropy, spatial_smoothing, temporal_blend
+from learner.model.losses import (
+    dice_semimetric,
+    open_up,
+    segmentation_loss,
+    soft_cross_entropy,
+    spatial_smoothing,
+    temporal_blend,
+)
 
 
 def _soft(seed: int, shape: tuple[int, ...] = (2, 3, 4, 5)) -> torch.Tensor:
@@ -76,3 +83,69 @@ def test_thick_slices_do_not_blend() -> None:
     target = torch.zeros(1, 3, 5, 5)
     target[0, 1] = 1
     torch.testing.assert_close(spatial_smoothing(target, 1.0, through_plane=False), target)
+
+
+def _unknown(*items: tuple[int, ...], classes: int = 4) -> torch.Tensor:
+    unknown = torch.zeros(len(items), classes, dtype=torch.bool)
+    for item, labels in enumerate(items):
+        unknown[item, list(labels)] = True
+    return unknown
+
+
+def _partly_open(seed: int, unknown: torch.Tensor) -> torch.Tensor:
+    return open_up(_soft(seed, (2, 4, 4, 5)), unknown)
+
+
+def test_an_open_target_teaches_nothing_of_how_background_and_unknown_labels_share_it() -> None:
+    unknown, weight = _unknown((2, 3), (2, 3)), torch.ones(2, 4, 5)
+    target, logits = _partly_open(0, unknown), torch.randn(2, 4, 4, 5, generator=torch.Generator().manual_seed(1))
+    shared = torch.softmax(torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(2)), dim=1).log()
+    other = logits.clone()
+    other[:, [0, 2, 3]] = logits[:, [0, 2, 3]].logsumexp(dim=1, keepdim=True) + shared
+    losses = [segmentation_loss(each, target, weight, 1.0, unknown).item() for each in (logits, other)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+    assert segmentation_loss(logits, target, weight, 1.0).item() != pytest.approx(losses[0], rel=0.05)
+
+
+def test_the_marginal_loss_is_that_of_the_merged_classes() -> None:
+    unknown, weight = _unknown((3,), (3,)), torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(0))
+    logits, full = _soft(1, (2, 4, 4, 5)).log(), _soft(0, (2, 4, 4, 5))
+    merged = torch.cat([logits[:, [0, 3]].logsumexp(dim=1, keepdim=True), logits[:, 1:3]], dim=1)
+    target = torch.cat([full[:, [0, 3]].sum(dim=1, keepdim=True), full[:, 1:3]], dim=1)
+    marginal = soft_cross_entropy(logits, open_up(full, unknown), weight, unknown)
+    assert marginal.item() == pytest.approx(soft_cross_entropy(merged, target, weight).item(), rel=1e-5)
+
+
+def test_what_is_known_pushes_unknown_labels_away() -> None:
+    unknown, weight = _unknown((3,)), torch.ones(1, 1)
+    logits = torch.zeros(1, 4, 1, requires_grad=True)
+    for known in (0, 1):
+        target = torch.zeros(1, 4, 1)
+        target[0, known] = 1
+        (gradient,) = torch.autograd.grad(soft_cross_entropy(logits, target, weight, unknown), logits)
+        assert gradient[0, 3, 0] > 0, "drawn as another label, or as background: not this one"
+    (gradient,) = torch.autograd.grad(soft_cross_entropy(logits, torch.zeros(1, 4, 1), weight, unknown), logits)
+    assert gradient[0, 3, 0] == gradient[0, 0, 0] < 0 < gradient[0, 1, 0]
+
+
+def test_strokes_of_an_unknown_label_are_learned() -> None:
+    target = torch.zeros(1, 4, 1)
+    target[0, 3] = 1
+    logits = torch.zeros(1, 4, 1, requires_grad=True)
+    (gradient,) = torch.autograd.grad(segmentation_loss(logits, target, torch.ones(1, 1), 1.0, _unknown((3,))), logits)
+    assert gradient[0, 3, 0] < 0 < gradient[0, 0, 0]
+
+
+def test_items_that_know_all_labels_lose_the_same_beside_ones_that_do_not() -> None:
+    target, logits, weight = _soft(0, (2, 4, 4, 5)), _soft(1, (2, 4, 4, 5)).log(), torch.ones(2, 4, 5)
+    weight[1] = 0
+    mixed = segmentation_loss(logits, target, weight, 1.0, _unknown((), (2, 3)))
+    assert mixed.item() == pytest.approx(segmentation_loss(logits, target, weight, 1.0).item(), rel=1e-5)
+
+
+def test_opening_up_leaves_items_alone_that_know_all_labels() -> None:
+    soft = _soft(0, (2, 4, 4, 5))
+    opened = open_up(soft, _unknown((), (2,)))
+    torch.testing.assert_close(opened[0], soft[0])
+    assert not opened[1, [0, 2]].any()
+    torch.testing.assert_close(opened[1, [1, 3]], soft[1, [1, 3]])

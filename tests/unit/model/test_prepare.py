@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from dicom_io.annotation import Plane, SparseAnnotation
 from learner.domain.example import Example
 from learner.model.plan import plan_for
-from learner.model.prepare import normalise, resample, without_plane, working_annotation, working_example
+from learner.model.prepare import normalise, resample, working_annotation, working_example
 
 
 def test_normalisation_does_not_see_scale_or_offset() -> None:
@@ -66,14 +67,35 @@ def test_the_working_example_agrees_with_the_drawing(make_example: Callable[...,
     np.testing.assert_allclose(working.proxy.soft_CDHW.sum(axis=0), 1, atol=1e-5)
 
 
-def test_leaving_a_plane_out_keeps_what_other_planes_say() -> None:
-    labels = np.ones((5, 6, 7), dtype=np.uint8)
-    known = np.zeros((2, 5, 6, 7), dtype=bool)
-    known[:, 2], known[:, :, 3] = True, True
-    labels = np.where(known.all(axis=0), labels, 0).astype(np.uint8)
-    planes = (Plane(0, 2), Plane(1, 3, PlaneKind.DRAWN))
-    rest = without_plane(SparseAnnotation(labels, known, planes), 2)
-    assert rest.planes == (Plane(1, 3),)
-    assert rest.known_DHW[:, 3].all()
-    assert rest.known_DHW.sum() == 5 * 7
-    assert (rest.labels_DHW == rest.known_DHW).all()
+@pytest.mark.parametrize("axis", [1, 2])
+def test_planes_of_other_axes_survive_the_change_of_grid(axis: int) -> None:
+    labels, known = np.zeros((8, 40, 40), dtype=np.uint8), np.zeros((1, 8, 40, 40), dtype=bool)
+    planes = (Plane(axis, 7), Plane(axis, 20), Plane(axis, 39))
+    for plane in planes:
+        known[(slice(None), *plane.where)], labels[plane.where] = True, 1
+    coarse = working_annotation(SparseAnnotation(labels, known, planes), (8, 17, 17))
+    assert [plane.axis for plane in coarse.planes] == [axis] * 3
+    for plane in coarse.planes:
+        assert coarse.labels_DHW[plane.where].all()
+    assert coarse.known_DHW.sum() == 3 * 8 * 17
+
+
+def test_no_stroke_is_lost_where_voxels_merge() -> None:
+    labels, known = np.zeros((6, 40, 40), dtype=np.uint8), np.zeros((2, 6, 40, 40), dtype=bool)
+    for column in range(40):  # a line of one voxel's width on each slice, at every offset from the coarse grid
+        labels[column % 6, 3:30, column], known[:, column % 6, 3:30, column] = 1 + column % 2, True
+    coarse = working_annotation(SparseAnnotation(labels, known), (6, 13, 13))
+    assert coarse.planes == ()
+    for column in range(40):
+        assert coarse.known_DHW[column % 6, 1:9, int((column + 0.5) * 13 / 40)].all()
+    np.testing.assert_array_equal(coarse.labels_DHW > 0, coarse.known_DHW)
+
+
+def test_agreement_goes_where_the_drawing_goes(make_example: Callable[..., Example]) -> None:
+    example = make_example(shape=(12, 96, 96), spacing=(4.0, 0.5, 0.5))
+    agreement = np.where(example.annotation.labels_DHW == 2, np.float32(0.5), np.float32(1))
+    plan = plan_for((12, 96, 96), (4.0, 0.5, 0.5), 2)
+    working = working_example(plan, replace(example, agreement_DHW=agreement))
+    np.testing.assert_array_equal(working.agreement_DHW, np.where(working.annotation.labels_DHW == 2, 0.5, 1))
+    with pytest.raises(ValueError, match="agreement"):
+        replace(example, agreement_DHW=agreement[1:])

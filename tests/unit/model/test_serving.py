@@ -71,7 +71,7 @@ def test_a_checkpoint_serves_what_its_trainer_serves(
 ) -> None:
     trainer, example = make_trainer(), make_example()
     trainer.learn(example, 2, lambda: None)
-    served = load_network(trainer.save(), threads=torch.get_num_threads())
+    served = load_network(trainer.save(), 2, threads=torch.get_num_threads())
     np.testing.assert_array_equal(
         served.predict(example.image_DHW, example.spacing_DHW, example.proxy),
         trainer.network().predict(example.image_DHW, example.spacing_DHW, example.proxy),
@@ -80,4 +80,4 @@ def test_a_checkpoint_serves_what_its_trainer_serves(
 
 def test_a_checkpoint_without_a_network_is_refused(make_trainer: Callable[..., OnlineTrainer]) -> None:
     with pytest.raises(StoreError, match="nothing was learned"):
-        load_network(make_trainer().save(), threads=1)
+        load_network(make_trainer().save(), 2, threads=1)

@@ -216,3 +216,40 @@ def test_the_same_input_gives_the_same_proxy(ball: Phantom, annotate: Annotate) 
     image, truth = ball
     one, other = (ChainedFlow().propagate(image, SPACING, annotate(truth, [8, 15], [4])) for _ in range(2))
     np.testing.assert_array_equal(one.soft_CDHW, other.soft_CDHW)
+
+
+@pytest.mark.parametrize("name", list(propagators()))
+def test_strokes_are_kept_and_not_propagated(name: str, ball: Phantom) -> None:
+    image, truth = ball
+    labels, known = np.zeros_like(truth), np.zeros((2, *truth.shape), bool)
+    labels[12, 30, 30:34], labels[9, 28:40, 40] = 1, 2
+    known[:, 12, 30, 30:34], known[:, 9, 28:40, 40], known[:, 5] = True, True, True  # a whole slice, and no plane is listed
+    proxy = make_propagator(name).propagate(image, SPACING, SparseAnnotation(labels, known))
+    np.testing.assert_array_equal(proxy.labels_DHW, labels)
+    np.testing.assert_array_equal(proxy.confidence_DHW, known[0].astype(np.float32))
+
+
+@pytest.mark.parametrize("name", list(propagators()))
+def test_strokes_beside_planes_change_nothing_but_themselves(name: str, ball: Phantom, annotate: Annotate) -> None:
+    image, truth = ball
+    drawn = annotate(truth, [8, 12, 16])
+    labels, known = drawn.labels_DHW.copy(), drawn.known_LDHW.copy()
+    labels[10, 5, 5:9], known[:, 10, 5, 5:9] = 2, True
+    plain = make_propagator(name).propagate(image, SPACING, drawn)
+    both = make_propagator(name).propagate(image, SPACING, SparseAnnotation(labels, known, drawn.planes))
+    stroke = labels != drawn.labels_DHW
+    np.testing.assert_allclose(both.soft_CDHW[:, ~stroke], plain.soft_CDHW[:, ~stroke], atol=1e-6)
+    assert (both.labels_DHW[stroke] == 2).all()
+
+
+@pytest.mark.parametrize("name", list(propagators()))
+def test_each_label_comes_from_the_planes_that_show_it(
+    name: str, ball: Phantom, annotate: Annotate, overlap_of: Overlap
+) -> None:
+    image, truth = ball
+    left, right = annotate(truth, [6, 9, 12, 15, 18], [3, 21]), annotate(truth, [40, 44, 48], [34, 53], axis=2)
+    labels = np.where(left.labels_DHW == 1, 1, np.where(right.labels_DHW == 2, 2, 0)).astype(np.uint8)
+    known = np.stack([left.known_LDHW[0], right.known_LDHW[1]])
+    proxy = make_propagator(name).propagate(image, SPACING, SparseAnnotation(labels, known, (*left.planes, *right.planes)))
+    assert overlap_of(proxy.labels_DHW == 1, truth == 1) > 0.7
+    assert overlap_of(proxy.labels_DHW == 2, truth == 2) > 0.7

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +38,11 @@ def same(a: SparseAnnotation, b: SparseAnnotation) -> bool:
 def test_records_come_back(tmp_path: Path) -> None:
     files = LocalCaseFiles(tmp_path)
     soft = np.random.default_rng(1).random((3, 4, 5, 6)).astype(np.float16)
-    files.put_record(7, CaseRecord(annotation(), annotation().labels_DHW, soft))
+    drawing = SparseAnnotation(np.zeros((4, 5, 6), np.uint8), np.ones((2, 4, 5, 6), bool), (Plane(1, 2),), ("1.2.4",))
+    files.put_record(7, CaseRecord(drawing, annotation(), annotation().labels_DHW, soft))
     record = files.get_record(7)
+    assert record.drawing is not None
+    assert same(record.drawing, drawing)
     assert record.annotation is not None
     assert record.back_end_CDHW is not None
     assert same(record.annotation, annotation())
@@ -59,6 +63,10 @@ def test_examples_come_back(tmp_path: Path) -> None:
     assert (example.key, example.task_id, example.round_number) == ("key", "liver", 2)
     assert example.spacing_DHW == (3.0, 0.5, 0.5)
     assert np.abs(example.proxy.soft_CDHW - proxy.soft_CDHW).max() < 0.01
+    assert example.agreement_DHW is None
+    agreement = rng.random((4, 5, 6)).astype(np.float32)
+    files.put_example(3, replace(example, agreement_DHW=agreement))
+    assert np.abs(files.get_example(3).agreement_DHW - agreement).max() < 0.005
     files.drop_example(3)
     files.drop_example(3)
     with pytest.raises(CorruptFile):
@@ -68,7 +76,7 @@ def test_examples_come_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut off", "half"])
 def test_damage_is_named(tmp_path: Path, damage: bytes | str) -> None:
     files = LocalCaseFiles(tmp_path)
-    files.put_record(1, CaseRecord(None, annotation().labels_DHW, None))
+    files.put_record(1, CaseRecord(None, None, annotation().labels_DHW, None))
     (path,) = tmp_path.glob("rounds/*")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if isinstance(damage, str) else damage)

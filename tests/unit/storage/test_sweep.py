@@ -15,7 +15,7 @@ from learner.storage.store import LocalStore
 
 def test_only_what_is_recorded_stays(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
-    record = CaseRecord(None, np.zeros((2, 3, 4), dtype=np.uint8), None)
+    record = CaseRecord(None, None, np.zeros((2, 3, 4), dtype=np.uint8), None)
     round_id = store.records.open_round("a", "9.1")
     assert round_id is not None
     store.files.put_record(round_id, record)

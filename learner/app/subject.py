@@ -1,0 +1,305 @@
+"""What a trigger is about: which case, which images, and everything that readers have said about it so far."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import structlog
+
+from dicom_io.annotation import AnnotationHeader, Drawing, SparseAnnotation
+from dicom_io.errors import EmptyAnnotation, NotInPacs, UnsupportedObject
+from dicom_io.pacs.port import SeriesStatus, Source
+from dicom_io.read_annotation import inspect, read_annotation
+from dicom_io.results import MANUFACTURER
+from dicom_io.volume import ImageSeries
+from learner.app.images import SeriesImages, Wanted, images_of
+from learner.app.task_choice import TaskChoice
+from learner.domain.case import Case, Round
+from learner.domain.contract import (
+    ContractNames,
+    EarlierAnswer,
+    Interpretation,
+    adds_nothing,
+    agreement,
+    combine,
+    interpret,
+    with_label_count,
+)
+from learner.domain.example import Withdrawal
+from learner.domain.task import Task
+from learner.domain.trigger import instance_of, withdrawn_round
+from learner.ports import CaseRecord, Store
+
+_log = structlog.get_logger(__name__)
+
+
+class SourceAwaited(Exception):
+    """The images of an annotation are not in the archive, or still arriving."""
+
+    def __init__(self, series_instance_uid: str, problem: str) -> None:
+        super().__init__(f"{problem}; it is answered once the series is complete in the archive")
+        self.series_instance_uid = series_instance_uid
+
+
+class NothingNew(Exception):
+    """The object tells nothing that is not known: our own result, or a result or drawing saved again without change.
+
+    Args:
+        why: one clause.
+        **facts: what is to be noted of the round.
+    """
+
+    def __init__(self, why: str, **facts: object) -> None:
+        super().__init__(why)
+        self.facts = facts
+
+
+class NothingLeft(NothingNew):
+    """The last drawing of a case was taken back, and no network can answer without one.
+
+    Args:
+        withdrawal: what is to be forgotten.
+    """
+
+    def __init__(self, withdrawal: Withdrawal) -> None:
+        super().__init__("nothing is drawn any more, and no model serves this task yet")
+        self.withdrawal = withdrawal
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What a trigger is about, once everything it needs is at hand.
+
+    Attributes:
+        case: the case.
+        task: its task.
+        images: its images.
+        before: what the case had come to after the latest round, or None.
+        drawing: what this trigger adds, or None.
+        annotation: all that readers said of the case, this trigger included; None where nothing is drawn.
+        agreement_DHW: float32 share of the readers of a voxel that agree, or None where nobody disagrees.
+        reader: who drew; empty where nobody did, or the object does not say.
+        number: round of the case.
+        facts: what was found in reading.
+    """
+
+    case: Case
+    task: Task
+    images: ImageSeries
+    before: CaseRecord | None
+    drawing: SparseAnnotation | None
+    annotation: SparseAnnotation | None
+    agreement_DHW: npt.NDArray[np.float32] | None
+    reader: str
+    number: int
+    facts: dict[str, object]
+
+    @property
+    def acquired(self) -> frozenset[int]:
+        """Slices of the volume that were acquired; the others are interpolated."""
+        return acquired_slices(self.images)
+
+
+class Subjects:
+    """Finds what triggers are about.
+
+    Args:
+        source: the archive.
+        store: what is known of each case.
+        images: image series.
+        tasks: which task a series belongs to.
+        names: words by which readers mark segments and objects.
+    """
+
+    def __init__(self, source: Source, store: Store, images: SeriesImages, tasks: TaskChoice, names: ContractNames) -> None:
+        self._source = source
+        self._store = store
+        self._images = images
+        self._tasks = tasks
+        self._names = names
+
+    def of(self, round_: Round) -> Subject:
+        """What a trigger is about.
+
+        Raises:
+            SourceAwaited: its images are not there yet.
+            NothingNew: there is nothing to answer.
+            DicomIoError: the object, or its series, cannot be understood or fetched.
+        """
+        withdrawn = withdrawn_round(round_.trigger_uid)
+        if withdrawn is not None:
+            return self._without(withdrawn)
+        return self._undrawn(round_) if round_.number == 0 else self._drawn(round_)
+
+    def _undrawn(self, round_: Round) -> Subject:
+        """Round 0: a new series, nothing drawn."""
+        assert round_.case_id is not None
+        opened = self._store.records.find_case(round_.case_id)
+        task = self._tasks.by_name(opened.task_id)
+        images = self._images.get(self._source.find_series(opened.series_instance_uid))
+        case = self._store.records.case(task.task_id, opened.study_instance_uid, opened.series_instance_uid, images.part)
+        if self._store.records.rounds_of(case.case_id):
+            raise NothingNew("the case was answered already")
+        return Subject(case, task, images, None, None, None, None, "", 0, {})
+
+    def _drawn(self, round_: Round) -> Subject:
+        """An annotation object."""
+        file = self._source.fetch(instance_of(round_.trigger_uid))
+        header = inspect(file)
+        self._store.records.note_facts(round_.round_id, annotation_uid=header.sop_instance_uid)
+        if self._store.records.is_own_object(header.sop_instance_uid):
+            raise NothingNew("this object is a result of this node")
+        series = self.image_series(header)
+        images = self._images.get(series, images_of(header))
+        drawing = read_annotation(file, images)
+        if _made_by_a_node(drawing):
+            raise NothingNew("this object is a result of another node, or of this one before its data was lost")
+        task = self._tasks.for_drawing(series, drawing)
+        case = self._store.records.case(task.task_id, series.study_instance_uid, series.series_instance_uid, images.part)
+        earlier = self._earlier(case, task, images)
+        answers = [_earlier_answer(record) for _, record in earlier]
+        found = interpret(drawing, task, answers, self._names, acquired_slices(images))
+        new = _new_knowledge(found, header, _combined(earlier))
+        drawings = [*_drawings(earlier), new]
+        return Subject(
+            case=case,
+            task=task,
+            images=images,
+            before=earlier[-1][1] if earlier else None,
+            drawing=new,
+            annotation=combine(drawings),
+            agreement_DHW=agreement(drawings),
+            reader=header.reader,
+            number=self._next_number(case),
+            facts={
+                "edited": found.edited,
+                "accepted": found.accepted,
+                "share_changed": round(found.share_changed, 4),
+                "new_slices": len(new.planes),
+                "remarks": [*images.remarks, *drawing.remarks, *found.remarks],
+                "first_image": [images.slices[0].sop_instance_uid, images.slices[0].frame_number],
+            },
+        )
+
+    def _without(self, round_id: int) -> Subject:
+        """A reader took a drawing back: what the others say is answered."""
+        gone = self._store.records.find_round(round_id)
+        assert gone.case_id is not None
+        case = self._store.records.find_case(gone.case_id)
+        task = self._tasks.by_name(case.task_id)
+        images = self._images.get(self._source.find_series(case.series_instance_uid), _first_image(gone))
+        records = self._earlier(case, task, images)
+        drawings = _drawings(records)
+        return Subject(
+            case=case,
+            task=task,
+            images=images,
+            before=records[-1][1] if records else None,
+            drawing=None,
+            annotation=combine(drawings),
+            agreement_DHW=agreement(drawings),
+            reader=gone.reader,
+            number=self._next_number(case),
+            facts={"withdrawn_round": round_id, "remarks": list(images.remarks), "first_image": gone.facts.get("first_image")},
+        )
+
+    def image_series(self, header: AnnotationHeader) -> SeriesStatus:
+        """The image series that an annotation refers to.
+
+        Raises:
+            SourceAwaited: it is not in the archive, or still arriving.
+            UnsupportedObject: the object names none.
+        """
+        if not header.referenced_series_uids:
+            raise UnsupportedObject(
+                f"object {header.sop_instance_uid}",
+                "it names no image series",
+                "Store it with a Referenced Series Sequence, as OHIF, Slicer and dcmqi do.",
+            )
+        uid = header.referenced_series_uids[0]
+        try:
+            series = self._source.find_series(uid)
+        except NotInPacs:
+            raise SourceAwaited(uid, f"its image series {uid} is not in the archive") from None
+        if not series.is_stable:
+            raise SourceAwaited(uid, f"its image series {uid} is still arriving")
+        self._warn_of_twins(header, uid)
+        return series
+
+    def _warn_of_twins(self, header: AnnotationHeader, uid: str) -> None:
+        """Says so where the images' SOP Instance UIDs stand in another series as well; the series that is named decides."""
+        for sop_uid in header.referenced_sop_instance_uids[:1]:
+            twins = [other for other in self._source.series_of(sop_uid) if other != uid]
+            if twins:
+                _log.warning(
+                    "SOP Instance UIDs stand in two series; read against the one that the annotation names",
+                    annotation=header.sop_instance_uid,
+                    series=uid,
+                    others=twins,
+                )
+
+    def _earlier(self, case: Case, task: Task, images: ImageSeries) -> list[tuple[Round, CaseRecord]]:
+        """The rounds of a case and what they came to, on the same grid, oldest first, for the labels that the task has now."""
+        pairs = [(r, self._store.files.get_record(r.round_id)) for r in self._store.records.rounds_of(case.case_id)]
+        count, shape = len(task.labels), images.volume.geometry.shape
+        return [(r, _for_labels(record, count)) for r, record in pairs if record.labels_DHW.shape == shape]
+
+    def _next_number(self, case: Case) -> int:
+        return 1 + max((r.number or 0 for r in self._store.records.rounds_of(case.case_id)), default=0)
+
+
+def acquired_slices(images: ImageSeries) -> frozenset[int]:
+    """Planes of the volume that an acquired slice fills."""
+    return frozenset(one.plane for one in images.slices)
+
+
+def _new_knowledge(found: Interpretation, header: AnnotationHeader, before: SparseAnnotation | None) -> SparseAnnotation:
+    """What an object adds.
+
+    Raises:
+        EmptyAnnotation: nothing is drawn in it.
+        NothingNew: everything that it says is known.
+    """
+    if found.annotation is None and not found.edited:
+        raise EmptyAnnotation(f"object {header.sop_instance_uid}", "nothing is drawn in it", "Draw at least one slice.")
+    if found.annotation is None or adds_nothing(before, found.annotation):
+        raise NothingNew("saved without any change to what is known already", edited=found.edited, remarks=list(found.remarks))
+    return found.annotation
+
+
+def _first_image(round_: Round) -> Wanted:
+    """An image of the volume that a round was about; tells which of several volumes of a series that was."""
+    found = round_.facts.get("first_image")
+    return ((str(found[0]), int(found[1])),) if isinstance(found, list) else ()
+
+
+def _drawings(earlier: Sequence[tuple[Round, CaseRecord]]) -> list[SparseAnnotation]:
+    """What each round added, withdrawn ones left out, oldest first."""
+    return [record.drawing for r, record in earlier if record.drawing is not None and not r.facts.get("withdrawn")]
+
+
+def _combined(earlier: Sequence[tuple[Round, CaseRecord]]) -> SparseAnnotation | None:
+    return combine(_drawings(earlier))
+
+
+def _for_labels(record: CaseRecord, count: int) -> CaseRecord:
+    """A record as one of a task with ``count`` labels; nothing was said of those that the task gained since."""
+
+    def widened(annotation: SparseAnnotation | None) -> SparseAnnotation | None:
+        return None if annotation is None else with_label_count(annotation, count)
+
+    return replace(record, annotation=widened(record.annotation), drawing=widened(record.drawing))
+
+
+def _made_by_a_node(drawing: Drawing) -> bool:
+    """Whether an object says that software like this wrote it and that nobody drew it (rule 7, by equipment)."""
+    machine_made = all(segment.algorithm_type in {"AUTOMATIC", "SEMIAUTOMATIC"} for segment in drawing.segments)
+    return machine_made and drawing.header.manufacturer == MANUFACTURER
+
+
+def _earlier_answer(record: CaseRecord) -> EarlierAnswer:
+    drawn = record.annotation.planes_of() if record.annotation is not None else ()
+    return EarlierAnswer(record.labels_DHW, frozenset(drawn))
