@@ -6,7 +6,7 @@ A synthetic CT series and a label image are made in a temporary folder; the SEG 
 measurement is a process of its own; the tools take turns. Printed are medians and the peak resident memory of the process, with
 all that it holds by then. What is timed:
 
-- read series: files on disk to voxels and their place. dcmqi has no such step; SimpleITK, which is built on the same ITK, stands
+- read series: files on disk to voxels and their place. dcmqi has no such step; SimpleITK, built on the same ITK, stands
   beside.
 - read SEG: one file on disk to voxels, the series being at hand: a mask for each segment (ours) or one label volume.
 - write SEG: one label volume to one file on disk, the series being at hand; dcmqi, a program, reads the headers of the series

@@ -1,7 +1,12 @@
-"""Contours to masks and back, exactly: a pixel belongs to a region when its centre lies inside."""
+"""Contours to masks and back, exactly: a pixel belongs to a region when its centre lies inside.
+
+Some viewers save a label map as contours that run from centre to centre of its outermost pixels (OHIF does): of such a
+:func:`trace <is_trace>` the pixels on the line belong to the region too, and it becomes the label map again.
+"""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from contourpy import LineType, contour_generator
@@ -12,6 +17,8 @@ from dicom_io.annotation import BoolArray
 FloatArray = npt.NDArray[np.float64]
 
 
+_ON_CENTRE = 0.01
+"""How far from a pixel's centre a vertex of a trace may lie, in pixels: decimals are cut off in files."""
 _EDGES_AT_ONCE = 1 << 13
 """Bounds the memory for crossings: as many for each edge as the polygon has rows."""
 
@@ -48,6 +55,24 @@ def filled(points: FloatArray, shape: tuple[int, int]) -> BoolArray:
     inside = np.cumsum(flips.reshape(height, width + 1), axis=1)[:, :width] % 2 == 1
     mask_HW[top:bottom, left:right] = inside
     return mask_HW
+
+
+def is_trace(points: FloatArray) -> bool:
+    """Whether a polygon runs from pixel centre to neighbouring pixel centre, all the way round.
+
+    Args:
+        points: vertices as for :func:`filled`.
+    """
+    off = np.abs(points - np.rint(points)).max(initial=0.0)
+    steps = np.abs(np.rint(points) - np.rint(np.roll(points, -1, axis=0))).max(initial=0.0)
+    return bool(off <= _ON_CENTRE and steps <= 1)
+
+
+def traced(points: FloatArray, shape: tuple[int, int]) -> BoolArray:
+    """The pixels on and inside a :func:`trace <is_trace>`; arguments and result as of :func:`filled`."""
+    mask_HW = np.zeros(shape, np.uint8)
+    cv2.fillPoly(mask_HW, [np.rint(points).astype(np.int32)], 1)
+    return mask_HW.astype(np.bool_)
 
 
 def _crossings(edges: FloatArray, height: int, width: int) -> npt.NDArray[np.int64]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from dicom_io.acquired_grid import PLACE_TOLERANCE, AcquiredGrid
 from dicom_io.annotation import BoolArray
-from dicom_io.contours import filled
+from dicom_io.contours import filled, is_trace, traced
 from dicom_io.volume import ImageSeries
 
 FloatArray = npt.NDArray[np.float64]
@@ -65,7 +65,7 @@ def placed(points: FloatArray, source: ImageSeries, grid: AcquiredGrid) -> Place
 def mask_of(
     contours: Iterable[PlacedContour], source: ImageSeries, *, exclusive: bool
 ) -> tuple[BoolArray, frozenset[tuple[int, int]]]:
-    """What contours enclose: a voxel whose centre lies inside.
+    """What contours enclose: a voxel whose centre lies inside, or on a line that was traced from centre to centre.
 
     Args:
         contours: of one structure.
@@ -80,7 +80,7 @@ def mask_of(
     for contour in contours:
         place = contour.axis, contour.index
         size = source.acquired_size if contour.axis == 0 else (shape[0], shape[3 - contour.axis])
-        inside = filled(contour.points, size)
+        inside = (traced if is_trace(contour.points) else filled)(contour.points, size)
         if place not in planes:
             planes[place] = inside
         elif exclusive:

@@ -148,7 +148,7 @@ def _points(contour: Dataset, count: _PointCount) -> FloatArray | None:
 
     Decimal strings are read here, not by pydicom, which makes an object of each and takes twenty times as long.
     """
-    element = contour.get_item("ContourData") if "ContourData" in contour else None
+    element = contour.get_item("ContourData", keep_deferred=True) if "ContourData" in contour else None
     value = element.value if isinstance(element, RawDataElement) else None
     try:
         parts = value.strip(b"\0 ").split(b"\\") if isinstance(value, bytes) else list(contour.get("ContourData") or ())

@@ -173,9 +173,11 @@ def _fill(found: _Masks, header: AnnotationHeader, frames: Frames, pixels: SegPi
     placement = _placement(frames, pixels.shape[1:], source, grid, turned, same_space=same_space)
     astray = np.flatnonzero(placement.slices < 0)
     if len(astray):
-        astray = astray[pixels.drawn()[astray]]
+        drawn = pixels.drawn()
+        astray = astray[drawn[astray]]
     if len(astray):
-        _refuse_other_space(header, frames, astray, turned, source)
+        _refuse_other_space(header, frames, astray, source)
+        _refuse_unplaced(header, frames, np.flatnonzero(drawn), turned)
         _resample(found, frames, pixels, source)
         return True
     shape = (len(source.slices), *source.acquired_size)
@@ -231,10 +233,8 @@ def _resample(found: _Masks, frames: Frames, pixels: SegPixels, source: ImageSer
         paste(mask_DHW, patch.mask_HW, affine, target)
 
 
-def _refuse_other_space(
-    header: AnnotationHeader, frames: Frames, indices: npt.NDArray[np.int64], turned: BoolArray, source: ImageSeries
-) -> None:
-    """Refuses what cannot be resampled, saying what differs; ``indices`` are the frames that lie on no slice."""
+def _refuse_other_space(header: AnnotationHeader, frames: Frames, indices: npt.NDArray[np.int64], source: ImageSeries) -> None:
+    """Refuses what lies in another space, saying what differs; ``indices`` are the frames that lie on no slice."""
     geometry, series, name = source.volume.geometry, source.volume.series, f"instance {header.sop_instance_uid}"
     own = set(series.sop_instance_uids)
     named = {uid for index in indices for uid, _ in frames.sources[index]}
@@ -250,7 +250,11 @@ def _refuse_other_space(
         problem = f"its frame of reference is {theirs}, the image's is {geometry.frame_of_reference_uid}"
         remedy = "Send the series that it was drawn on." if foreign else "Register the series, or draw on this one."
         raise GeometryMismatch(name, problem, remedy)
+
+
+def _refuse_unplaced(header: AnnotationHeader, frames: Frames, indices: npt.NDArray[np.intp], turned: BoolArray) -> None:
+    """Refuses to resample frames, all that are drawn, when one of them does not say where it lies."""
     stated = np.isfinite(frames.positions[indices]).all() and np.isfinite(frames.orientations[indices]).all()
     if not stated or np.isnan(frames.spacings[indices][turned[indices]]).any():
-        problem = "its frames do not say where they lie"
+        name, problem = f"instance {header.sop_instance_uid}", "its frames do not say where they lie"
         raise GeometryMismatch(name, problem, "Save it with plane positions, orientation and pixel spacing.")

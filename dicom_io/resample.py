@@ -51,8 +51,8 @@ def paste(out_DHW: BoolArray, mask_HW: BoolArray, affine: FloatArray, target: Ge
     base = inverse @ (target.affine[:3, 3] - affine[:3, 3])
     corners = np.array(np.meshgrid([-0.5, 0.5], [-0.5, mask_HW.shape[0] - 0.5], [-0.5, mask_HW.shape[1] - 0.5]))
     inside = target.to_index(corners.reshape(3, -1).T @ affine[:3, :3].T + affine[:3, 3])
-    begin = np.maximum(0, np.floor(inside.min(axis=0))).astype(np.int64)
-    end = np.minimum(target.shape, np.ceil(inside.max(axis=0)).astype(np.int64) + 1)
+    begin = np.clip(np.floor(inside.min(axis=0)), 0, target.shape).astype(np.int64)
+    end = np.clip(np.ceil(inside.max(axis=0)) + 1, 0, target.shape).astype(np.int64)
     for index in range(begin[0], end[0]):
         at_slice = base + steps[:, 0] * index
         box = _within_slab(at_slice[0], steps[0], begin, end)

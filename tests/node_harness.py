@@ -26,7 +26,7 @@ from scipy import ndimage
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
 from dicom_io.geometry import Geometry
 from dicom_io.pacs.orthanc_rest import OrthancArchive
-from dicom_io.read_seg import read_seg
+from dicom_io.read_annotation import read_annotation
 from dicom_io.read_series import read_series
 from dicom_io.results import SegmentDescription
 from dicom_io.volume import ImageSeries
@@ -61,6 +61,7 @@ poll_s = {poll_s}
 reconcile_s = {reconcile_s}
 store_by = "{store_by}"
 dimse_port = {dicom_port}
+{pacs}
 [api]
 port = {port}
 [tasks]
@@ -117,6 +118,7 @@ class RunningNode:
         poll_s: without a nudge, how often the log is looked at.
         reconcile_s: time between reconciliation scans.
         store_by: how results are stored.
+        pacs: more lines of section ``[pacs]``, and sections after it.
         environment: more environment for the learner.
     """
 
@@ -127,6 +129,7 @@ class RunningNode:
     poll_s: float = 0.5
     reconcile_s: float = 300.0
     store_by: str = "rest"
+    pacs: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
 
@@ -142,6 +145,7 @@ class RunningNode:
             reconcile_s=self.reconcile_s,
             store_by=self.store_by,
             dicom_port=self.orthanc.dicom_port,
+            pacs=self.pacs,
         )
         (self.folder / "apprentice.toml").write_text(text)
 
@@ -248,7 +252,7 @@ class RunningNode:
             (result,) = (r for r in self.store.records.results_of(of.round_id) if r.kind == "prediction")
             (file,) = self.archive.fetch_series(self.archive.find_series(result.series_instance_uid))
         labels_DHW = np.zeros(images.volume.geometry.shape, dtype=np.uint8)
-        for segment in read_seg(file, images).segments:
+        for segment in read_annotation(file, images).segments:
             labels_DHW[segment.mask_DHW] = segment.number
         return labels_DHW
 

@@ -127,9 +127,7 @@ class StorageScp:
         self._server.shutdown()
         self._thread.join()
         for association in self._server.active_associations:
-            was_at_work = association.is_established
             _hang_up(association)
-            association.join(_FAREWELL_S if was_at_work else 0)  # others wait for a request, in threads that hold nothing up
         if self._commitment is not None:
             self._commitment.stop()
         self._server.server_close()
@@ -234,8 +232,13 @@ def _receive(connection: Any, association: Association, max_object_bytes: int, s
 
 
 def _hang_up(association: Association) -> None:
-    """Ends the connection of an association, whatever it is doing."""
+    """Ends the connection of an association, after what it is doing."""
+    was_at_work = association.is_established
     connection = association.dul.socket
+    opened = None if connection is None else connection.socket
+    if opened is None:
+        return
     with suppress(OSError):
-        if connection is not None and connection.socket is not None:
-            connection.socket.shutdown(socket.SHUT_RDWR)
+        opened.shutdown(socket.SHUT_RDWR)
+    association.join(_FAREWELL_S if was_at_work else 0)  # others wait for a request, in threads that hold nothing up
+    opened.close()

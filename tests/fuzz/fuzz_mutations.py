@@ -542,10 +542,6 @@ def _on_tree(file: bytes, r: Random, names: list[str]) -> bytes:
 
 
 def _mutated_file(file: bytes, r: Random, names: list[str]) -> bytes:
-    if r.random() < HOSTILE_SHARE:
-        mutation = r.choice(HOSTILE)
-        names.append(mutation.__name__)
-        return mutation(file, r)
     if r.random() < 0.7:
         file = _on_tree(file, r, names)
         if r.random() < 0.7:
@@ -570,8 +566,15 @@ def mutated(seed: Seed, r: Random) -> tuple[Seed, tuple[str, ...]]:
     must = r.randrange(len(chosen))
     together = r.random() < 0.5
     again = r.getrandbits(64)
+    hostile = r.random() < HOSTILE_SHARE  # one object of a series only: limits hold for each, and so does the time
     for index, file in enumerate(chosen):
-        if index == must or r.random() < share:
+        if hostile:
+            if index == must:
+                mutation = r.choice(HOSTILE)
+                names.append(mutation.__name__)
+                with lenient():
+                    chosen[index] = mutation(file, r)
+        elif index == must or r.random() < share:
             with lenient():
                 chosen[index] = _mutated_file(file, Random(again) if together else r, names)
     if len(chosen) > 1 and r.random() < 0.1:

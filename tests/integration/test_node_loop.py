@@ -31,7 +31,8 @@ def test_three_rounds_and_the_next_study(tmp_path: Path, make_orthanc: Callable[
         suggested = [s["index"] for s in answered.facts["guidance"]]
         assert suggested
         assert not {3, 7, 10} & set(suggested)
-        assert node.objects("guidance", images)
+        assert node.objects("key-objects", images)
+        assert node.objects("report", images)
         wait_for(lambda: node.store.checkpoints.serving("prostate"), "the first checkpoint")
 
         (prediction,) = node.objects("prediction", images)
@@ -44,7 +45,8 @@ def test_three_rounds_and_the_next_study(tmp_path: Path, make_orthanc: Callable[
         assert answered.facts["new_slices"] == len(missing), "only the edited slices are new"
         assert answered.checkpoint
         assert len(node.objects("prediction", images)) == 1, "the superseded prediction is gone"
-        assert node.objects("residual", images)
+        assert node.objects("residual-bands", images)
+        assert node.objects("residual-map", images)
 
         unchanged = person.edit(node.objects("prediction", images)[0], [], now())
         node.archive.store(unchanged)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from dicom_phantoms import blobs
 
-from dicom_io.contours import filled, outlines
+from dicom_io.contours import filled, is_trace, outlines, traced
 
 SHAPE = (60, 70)
 ROWS, COLUMNS = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(float)
@@ -62,3 +62,20 @@ def test_rings_in_rings_stay_one_polygon_for_each_region() -> None:
 def test_an_empty_mask_has_no_outline() -> None:
     assert outlines(np.zeros((4, 4), bool)) == []
     assert len(outlines(blobs((3, 20, 24))[1] == 1)) == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_a_trace_from_centre_to_centre_is_the_pixels_that_it_was_made_of(size: int) -> None:
+    corner, far = 3, 3 + size - 1
+    there, back = np.arange(corner, far), np.arange(far, corner, -1)
+    ring = [*((c, corner) for c in there), *((far, r) for r in there), *((c, far) for c in back), *((corner, r) for r in back)]
+    points = np.array(ring or [(corner, corner)], np.float64)
+    assert is_trace(points)
+    expected = np.zeros((12, 10), bool)
+    expected[corner : far + 1, corner : far + 1] = True
+    assert np.array_equal(traced(points, (12, 10)), expected)
+
+
+@pytest.mark.parametrize("points", [[(1, 1), (4, 1), (4, 4)], [(1.2, 1), (2, 1), (2, 2)], [(0.5, 0.5), (1.5, 0.5), (1.5, 1.5)]])
+def test_polygons_that_jump_or_leave_the_centres_are_no_traces(points: list[tuple[float, float]]) -> None:
+    assert not is_trace(np.array(points, np.float64))

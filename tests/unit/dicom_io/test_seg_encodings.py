@@ -104,7 +104,7 @@ def test_a_big_endian_label_map() -> None:
     dataset.PixelData = np.frombuffer(dataset.PixelData, "<u2").astype(">u2").tobytes()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
     buffer = BytesIO()
-    dataset.save_as(buffer, implicit_vr=False, little_endian=False)
+    dataset.save_as(buffer, implicit_vr=False, little_endian=False, enforce_file_format=True)
     found = masks_of(buffer.getvalue())
     assert np.array_equal(found[300], MASKS[1])
     assert np.array_equal(found[600], MASKS[2])

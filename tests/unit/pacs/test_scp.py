@@ -267,8 +267,9 @@ class Requester:
         handlers = [(evt.EVT_N_EVENT_REPORT, self.report)] if stay else []
         with association(site.peer(), [build_context(PUSH_MODEL)], handlers=handlers) as opened:
             answer, _ = opened.send_n_action(request, action, PUSH_MODEL, "1.2.840.10008.1.20.1.1")
-            if stay and int(answer.Status) == 0:
+            if stay:
                 assert self.came.wait(_WAIT_S)
+                opened.abort()  # pynetdicom 3.0.4 may wait for ever in a release that meets the thread of a report
         return int(answer.Status)
 
 
