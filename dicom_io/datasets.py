@@ -115,20 +115,25 @@ def lenient() -> Iterator[None]:
         _SILENCE.leave()
 
 
-def parse(file: bytes) -> Dataset:
+def parse(file: bytes, allowance: Allowance | None = None) -> Dataset:
     """The dataset of a DICOM Part 10 file (PS3.10 section 7).
+
+    Args:
+        file: its bytes.
+        allowance: what several files may take together; one of its own where left out.
 
     Raises:
         InvalidObject: if the bytes are no DICOM file or end too early. Names the SOP Instance UID where that can be read.
         UnsupportedObject: if it exceeds the limits of :mod:`dicom_io.limits`, or its transfer syntax is unknown.
     """
+    allowance = allowance or Allowance()
     with lenient():
         try:
             if DeflatedExplicitVRLittleEndian.encode() in file:
                 _refuse_inflation(file)
-            dataset = read_partial(Metered(file), stop_when=_ElementCount())
+            dataset = read_partial(Metered(file, allowance), stop_when=_ElementCount())
             if len(file) > _ITEM_BYTES * MAX_ITEMS:
-                refuse_many_items(dataset)
+                refuse_many_items(dataset, allowance)
             is_cut_off = _is_cut_off(dataset)
         except InvalidDicomError as error:
             raise InvalidObject("file", "these bytes are no DICOM file", "Send DICOM Part 10 files.") from error
@@ -148,20 +153,35 @@ def parse(file: bytes) -> Dataset:
     return dataset
 
 
+class Allowance:
+    """How much is left to be read: of one object, or of all objects of a series together."""
+
+    def __init__(self) -> None:
+        self.pieces, self.items = MAX_READS, MAX_ITEMS
+
+    def check(self) -> None:
+        """Refuses what has gone beyond it, by UnsupportedObject."""
+        if self.pieces < 0 or self.items < 0:
+            problem = f"more than {MAX_ITEMS} sequence items or {MAX_READS} pieces are not read"
+            raise UnsupportedObject("file", problem, "Split the object.")
+
+
 class Metered(BytesIO):
     """A file that is read in so many pieces at most. pydicom takes two or three for each element, one for each item."""
 
-    _reads_left, _items_left = MAX_READS, MAX_ITEMS
+    def __init__(self, file: bytes, allowance: Allowance) -> None:
+        super().__init__(file)
+        self._allowance = allowance
 
     def read(self, size: int | None = -1, /) -> bytes:
         """As ``BytesIO.read``; raises UnsupportedObject after too many pieces."""
         piece = super().read(size)
-        self._reads_left -= 1
+        self._allowance.pieces -= 1
         if piece[:4] in _ITEMS:
-            self._items_left -= 1
-        if self._reads_left < 0 or self._items_left < 0:
-            problem = f"more than {MAX_ITEMS} sequence items or {MAX_READS} pieces are not read"
-            raise UnsupportedObject("file", problem, "Split the object.")
+            self._allowance.items -= 1
+            self._allowance.check()
+        elif self._allowance.pieces < 0:
+            self._allowance.check()
         return piece
 
 
@@ -177,14 +197,14 @@ class _ElementCount:
         return False
 
 
-def refuse_many_items(dataset: Dataset) -> None:
+def refuse_many_items(dataset: Dataset, allowance: Allowance) -> None:
     """Refuses sequences that pydicom has not taken apart yet and would be long about; counting their bytes is not long."""
     for tag in dataset.keys():  # noqa: SIM118 - raw elements
         element: DataElement | RawDataElement | None = dataset.get_item(tag, keep_deferred=True)
         if isinstance(element, RawDataElement) and element.VR in _MAYBE_SEQUENCE and tag < _PIXELS:
             value = element.value or b""
-            amount = max(value.count(_ITEM), value.count(_ITEM_BIG_ENDIAN))
-            refuse_excess("file", "sequence items", amount, MAX_ITEMS)
+            allowance.items -= max(value.count(_ITEM), value.count(_ITEM_BIG_ENDIAN))
+            allowance.check()
 
 
 def _refuse_inflation(file: bytes) -> None:
@@ -285,7 +305,7 @@ def first_item(dataset: Dataset, keyword: str) -> Dataset:
 
 
 def code_of(item: Dataset) -> Code | None:
-    """The concept of one item of a code sequence (PS3.3 section 8.8), SNOMED-RT as SNOMED CT, or None where it is incomplete."""
+    """The concept of one item of a code sequence (PS3.3 section 8.8), SNOMED-RT as SNOMED CT; None where it is incomplete."""
     value = text(item, "CodeValue") or text(item, "LongCodeValue") or text(item, "URNCodeValue")
     scheme = text(item, "CodingSchemeDesignator")
     if not value or not scheme:

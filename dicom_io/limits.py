@@ -15,15 +15,15 @@ MAX_INFLATED_BYTES = 256 << 20
 Deflate reaches 1000:1, so a file of one megabyte can claim a gigabyte. Real ones are documents and segmentations."""
 
 MAX_ITEMS = 200_000
-"""Most items of one sequence and what it holds. pydicom takes about 12 microseconds for each, 2.5 s for all of them; a
-segmentation of 16,000 frames has as many."""
+"""Most items of sequences, in one object or in all images of a series together. pydicom takes about 12 microseconds for each,
+2.5 s for all of them; a segmentation of 16,000 frames has as many."""
 
 MAX_ELEMENTS = 20_000
 """Most elements at the top level of a dataset, where some hundreds are usual."""
 
 MAX_READS = 4_000_000
-"""Most pieces that a dataset may be read in: elements, two or three each, and items of sequences of undefined length. An
-element takes about 3 microseconds and 300 bytes of memory."""
+"""Most pieces that a dataset, or all images of a series, may be read in: elements, two or three each, and items of sequences of
+undefined length. An element takes about 3 microseconds and 300 bytes of memory."""
 
 MAX_NESTING = 64
 """Deepest content tree that is walked. Reports nest about ten levels; the interpreter's own limit is met at some hundreds."""

@@ -6,6 +6,7 @@ by their index. What lies on another grid of the same frame of reference is resa
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -121,7 +122,7 @@ class _Masks:
             return None
         if number not in self.masks:
             refuse_excess(self._name, "voxels of masks", (len(self.masks) + 1) * self._voxels, MAX_MASK_VOXELS)
-            self.masks[number] = np.zeros(shape, bool)
+            self.masks[number] = _zeros_on_demand(shape)
         return self.masks[number]
 
     def put(self, number: int, index: int, patch: Patch, place: tuple[int, int], shape: tuple[int, int, int]) -> None:
@@ -150,6 +151,15 @@ class _Masks:
         if self._cut_off:
             said.append(f"Left out: {self._cut_off} pixel(s) outside of the image.")
         return tuple(said)
+
+
+def _zeros_on_demand(shape: tuple[int, int, int]) -> BoolArray:
+    """Nothing but False, in memory of which only what is written to, page by page, is ever taken.
+
+    ``numpy.zeros`` asks for huge pages, each of which holds several slices: ten masks of a large series took six times as long.
+    """
+    size = int(np.prod(shape, dtype=object))
+    return np.frombuffer(mmap.mmap(-1, size), np.bool_).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from pydicom.dataset import Dataset
 from pydicom.filereader import data_element_offset_to_value, read_dataset, read_preamble
 from pydicom.uid import UID
 
-from dicom_io.datasets import UNDEFINED_LENGTH, UNREADABLE, Metered, integer, items, parse, refuse_many_items, text
+from dicom_io.datasets import UNDEFINED_LENGTH, UNREADABLE, Allowance, Metered, integer, items, parse, refuse_many_items, text
 from dicom_io.errors import InvalidObject, SeriesNotAVolume, UnsupportedObject
 from dicom_io.limits import MAX_ELEMENTS, refuse_excess
 
@@ -97,9 +97,9 @@ def read_instances(files: Iterable[bytes]) -> tuple[list[Instance], list[str]]:
         SeriesNotAVolume: none, several series, or images that are no slices of a volume.
     """
     kept: dict[str, Instance] = {}
-    repeated = 0
+    repeated, allowance = 0, Allowance()
     for file in files:
-        instance = _read_instance(file)
+        instance = _read_instance(file, allowance)
         known = kept.setdefault(instance.uid, instance)
         if known is instance:
             continue
@@ -143,27 +143,27 @@ class _UpToPixels:
         return int(tag) >= _FIRST_PIXELS
 
 
-def _read_instance(file: bytes) -> Instance:
+def _read_instance(file: bytes, allowance: Allowance) -> Instance:
     """One image; what cannot be taken from the file in place is left to the reader of whole objects, and to its errors."""
-    stream = Metered(file)
+    stream = Metered(file, allowance)
     try:
         read_preamble(stream, force=False)
         meta = read_dataset(stream, is_implicit_VR=False, is_little_endian=True, stop_when=_after_meta)
         syntax = UID(text(meta, "TransferSyntaxUID"))
         if syntax.is_deflated:
-            return _of_whole(parse(file))
+            return _of_whole(parse(file, allowance))
         dataset = read_dataset(stream, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=_UpToPixels())
         at = stream.tell()
         implicit, little_endian = dataset.original_encoding
         order: Literal["little", "big"] = "little" if little_endian else "big"
         if _tag_at(file, at, order) != _PIXEL_DATA or not text(dataset, "SOPInstanceUID"):
-            return _of_whole(parse(file))
-        refuse_many_items(dataset)
+            return _of_whole(parse(file, allowance))
+        refuse_many_items(dataset, allowance)
         vr = "OW" if implicit else file[at + 4 : at + 6].decode("ascii")
         start = at + data_element_offset_to_value(bool(implicit), vr)
         length = int.from_bytes(file[start - (2 if vr not in {"OB", "OW", "UN"} else 4) : start], order)
     except UNREADABLE:
-        return _of_whole(parse(file))
+        return _of_whole(parse(file, allowance))
     pixels = memoryview(file)[start:] if length == UNDEFINED_LENGTH else memoryview(file)[start : start + length]
     if length != UNDEFINED_LENGTH and len(pixels) < length:
         problem = f"the file ends too early ({len(file)} bytes are there)"

@@ -85,7 +85,7 @@ def write_report(
         shown = places or [len(source.slices) // 2]
         observer = hd.sr.ObservationContext(observer_device_context=device_observer())
         root = measurement_report(source, shown, observer, [*slices, *labels])
-        evidence = [_segmentation(content.prediction), *evidence_of(source, shown)]
+        evidence = [*evidence_of(source, shown), _segmentation(content.prediction)]
         return write_document(source.headers[0], identity, REPORT_CLASSES[report_class], root, evidence)
 
 

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -17,13 +18,13 @@ from typing import Any
 import httpx2
 
 from dicom_io.errors import PacsError
-from dicom_io.pacs.orthanc_rest import OrthancArchive
 from learner.app.intake import ANNOTATION_MODALITIES
 from learner.domain.job import JobState
 from learner.domain.task import Task
 from learner.errors import ApprenticeError, ConfigurationError
 from learner.settings import Settings, load_settings, load_tasks, read_secret
 from learner.storage.store import LocalStore
+from learner.wiring import build_archive
 
 _TIMEOUT_S = 5.0
 _SCANNED = 5000
@@ -140,7 +141,14 @@ def data_folder(site: Site) -> Iterator[Finding]:
 
 def secrets(site: Site) -> Iterator[Finding]:
     """Files with secrets can be read, and by nobody else."""
-    files = {"token file": site.settings.api.token_file, "password file": site.settings.pacs.password_file}
+    settings = site.settings
+    files = {
+        "token file": settings.api.token_file,
+        "password file": settings.pacs.password_file,
+        "archive's token file": settings.pacs.token_file,
+        "key file": settings.pacs.tls_key_file,
+        "SCP's key file": settings.scp.tls_key_file,
+    }
     for name, path in files.items():
         if path is None:
             continue
@@ -159,7 +167,10 @@ def secrets(site: Site) -> Iterator[Finding]:
 
 
 def archive(site: Site) -> Iterator[Finding]:
-    """The archive answers, is new enough, keeps the same time and has the plugins."""
+    """The archive answers; an Orthanc is new enough, keeps the same time and has the plugins."""
+    if site.settings.pacs.kind != "orthanc":
+        yield _other_archive(site.settings)
+        return
     try:
         with site.orthanc() as client:
             answer = client.get("/system")
@@ -178,6 +189,18 @@ def archive(site: Site) -> Iterator[Finding]:
     except (httpx2.RequestError, httpx2.InvalidURL) as error:
         what = f"{site.settings.pacs.url} does not answer ({type(error).__name__})"
         yield Finding("archive", Level.ERROR, what, "Start Orthanc, or correct pacs.url.")
+
+
+def _other_archive(settings: Settings) -> Finding:
+    """An archive that is no Orthanc is asked for what a node would ask it first."""
+    if settings.pacs.kind == "inbox":
+        return Finding("archive", Level.OK, f"what is sent to {settings.pacs.calling_aet} at port {settings.scp.port}")
+    try:
+        with closing(build_archive(settings.pacs)) as asked:
+            asked.series_of("1.2.3")
+    except (PacsError, ConfigurationError) as error:
+        return Finding("archive", Level.ERROR, str(error), "Correct section pacs of the settings.")
+    return Finding("archive", Level.OK, f"it answers queries by {settings.pacs.kind}")
 
 
 def _refused(status: int) -> Finding:
@@ -315,12 +338,11 @@ def parked(site: Site) -> Iterator[Finding]:
 
 def matching(site: Site) -> Iterator[Finding]:
     """Every task matches a series of the archive. Looks at some thousand series at most."""
-    pacs = site.settings.pacs
-    if not site.tasks:
+    pacs = site.settings.pacs.model_copy(update={"timeout_s": _TIMEOUT_S})
+    if not site.tasks or pacs.kind != "orthanc":  # others are polled, which takes too long for a look
         return
     try:
-        password = read_secret(pacs.password_file)
-        with OrthancArchive(pacs.url, pacs.user, password, timeout=_TIMEOUT_S) as orthanc:
+        with closing(build_archive(pacs)) as orthanc:
             series = [one for one in islice(orthanc.scan(), _SCANNED) if one.modality not in ANNOTATION_MODALITIES]
     except (PacsError, ConfigurationError):
         return  # said of the archive already

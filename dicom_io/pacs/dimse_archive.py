@@ -4,7 +4,9 @@ It keeps no log, so it is polled: :mod:`dicom_io.pacs.polling` says what that me
 the study is not known they name a series or an instance alone, which strict archives refuse.
 
 C-GET brings the objects back on the association that asked for them. With C-MOVE the archive opens one of its own to our SCP:
-it has to know our AE title and address, and what it sends is taken only while it was asked for.
+it has to know our AE title and address, and what it sends is taken only while it was asked for. They
+are equally fast (``benchmarks/fetch_series.py``, 300 x 512x512 from Orthanc on 2 cores: 1.2 s and 1.1 s), so C-GET, which needs
+nothing to be set up, is the default.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 The body is asked for as it is (``Accept-Encoding: identity``): Orthanc compresses twenty times slower than it sends. A page of
 the log costs two requests whatever it speaks of: ``/tools/bulk-content`` takes series and instances alike, and answers with
 the series that they belong to. Concurrency: one connection pool, which the calling threads share; a series is fetched by two
-threads of its own.
+threads of its own, which is the fastest of what this interface has (``benchmarks/fetch_series.py``, 300 x 512x512 on 2 cores:
+0.30 s; one thread 0.31 s, four 0.36 s, the zip archive 4.6 s; WADO-RS, which needs Orthanc's plugin, 0.24 s).
 """
 
 from __future__ import annotations

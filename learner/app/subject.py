@@ -295,9 +295,12 @@ def _for_labels(record: CaseRecord, count: int) -> CaseRecord:
 
 
 def _made_by_a_node(drawing: Drawing) -> bool:
-    """Whether an object says that software like this wrote it and that nobody drew it (rule 7, by equipment)."""
+    """Whether an object says that software like this wrote it and that nobody drew it (rule 7, by equipment).
+
+    A report does not say who drew its regions; software like this draws none in it but those of its guidance.
+    """
     machine_made = all(segment.algorithm_type in {"AUTOMATIC", "SEMIAUTOMATIC"} for segment in drawing.segments)
-    return machine_made and drawing.header.manufacturer == MANUFACTURER
+    return drawing.header.manufacturer == MANUFACTURER and (machine_made or drawing.header.modality == "SR")
 
 
 def _earlier_answer(record: CaseRecord) -> EarlierAnswer:

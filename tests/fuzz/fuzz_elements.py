@@ -61,6 +61,11 @@ class Element:
         return _ITEM + struct.pack("<I", len(body)) + body
 
 
+def padded(value: bytes) -> bytes:
+    """Of even length, as values of text are."""
+    return value + b" " * (len(value) % 2)
+
+
 def encoded(elements: list[Element]) -> bytes:
     return b"".join(element.encoded() for element in elements)
 

@@ -8,18 +8,15 @@ import struct
 import zlib
 from collections.abc import Callable
 
+from fuzz_bytes import ON_BYTES
 from fuzz_corpus import Seed
-from fuzz_elements import UNDEFINED, Element, Tree, encoded, part10
+from fuzz_elements import UNDEFINED, Element, Tree, encoded, padded, part10
+from fuzz_hostile import HOSTILE
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ImplicitVRLittleEndian,
-    JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGLosslessSV1,
-    JPEGLSLossless,
-    RLELossless,
 )
 
 from dicom_io.datasets import lenient
@@ -66,85 +63,23 @@ VRS = (
     "\0\0",
     "xx",
 )
-INTERESTING = (
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-    "SliceThickness",
-    "SpacingBetweenSlices",
-    "SegmentNumber",
-    "ReferencedSegmentNumber",
-    "MaximumFractionalValue",
-    "SegmentationType",
-    "SegmentsOverlap",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "LUTDescriptor",
-    "LUTData",
-    "GraphicData",
-    "GraphicType",
-    "ContourData",
-    "NumberOfContourPoints",
-    "ContourGeometricType",
-    "ROINumber",
-    "ReferencedROINumber",
-    "ReferencedFrameNumber",
-    "ReferencedSOPInstanceUID",
-    "FrameOfReferenceUID",
-    "SOPClassUID",
-    "SOPInstanceUID",
-    "SeriesInstanceUID",
-    "StudyInstanceUID",
-    "Modality",
-    "ImageType",
-    "ValueType",
-    "RelationshipType",
-    "CodeValue",
-    "CodingSchemeDesignator",
-    "CodeMeaning",
-    "SegmentLabel",
-    "SegmentAlgorithmType",
-    "PixelData",
-    "InstanceNumber",
-    "RecommendedDisplayCIELabValue",
-    "ContentDate",
-    "ContentTime",
-    "ContentCreatorName",
-    "SpecificCharacterSet",
-    "ROIName",
-    "TextValue",
-    "DimensionIndexValues",
-    "FrameAcquisitionNumber",
-    "TemporalPositionIndex",
-    "EffectiveEchoTime",
-    "RealWorldValueSlope",
-    "RealWorldValueIntercept",
-    "PerFrameFunctionalGroupsSequence",
-    "SharedFunctionalGroupsSequence",
-    "SegmentSequence",
-    "ContentSequence",
-    "ContourSequence",
-    "ROIContourSequence",
-    "StructureSetROISequence",
-    "DerivationImageSequence",
-    "SourceImageSequence",
-    "PlanePositionSequence",
-    "PlaneOrientationSequence",
-    "PixelMeasuresSequence",
-    "ReferencedSeriesSequence",
-    "EchoTime",
-    "AcquisitionNumber",
-    "GantryDetectorTilt",
+INTERESTING = tuple(
+    """
+    Rows Columns NumberOfFrames BitsAllocated BitsStored HighBit PixelRepresentation SamplesPerPixel
+    PhotometricInterpretation PlanarConfiguration ImagePositionPatient ImageOrientationPatient PixelSpacing
+    SliceThickness SpacingBetweenSlices SegmentNumber ReferencedSegmentNumber MaximumFractionalValue SegmentationType
+    SegmentsOverlap RescaleSlope RescaleIntercept LUTDescriptor LUTData GraphicData GraphicType ContourData
+    NumberOfContourPoints ContourGeometricType ROINumber ReferencedROINumber ReferencedFrameNumber
+    ReferencedSOPInstanceUID FrameOfReferenceUID SOPClassUID SOPInstanceUID SeriesInstanceUID StudyInstanceUID
+    Modality ImageType ValueType RelationshipType CodeValue CodingSchemeDesignator CodeMeaning SegmentLabel
+    SegmentAlgorithmType PixelData InstanceNumber RecommendedDisplayCIELabValue ContentDate ContentTime
+    ContentCreatorName SpecificCharacterSet ROIName TextValue DimensionIndexValues FrameAcquisitionNumber
+    TemporalPositionIndex EffectiveEchoTime RealWorldValueSlope RealWorldValueIntercept
+    PerFrameFunctionalGroupsSequence SharedFunctionalGroupsSequence SegmentSequence ContentSequence ContourSequence
+    ROIContourSequence StructureSetROISequence DerivationImageSequence SourceImageSequence PlanePositionSequence
+    PlaneOrientationSequence PixelMeasuresSequence ReferencedSeriesSequence EchoTime AcquisitionNumber
+    GantryDetectorTilt
+    """.split()  # noqa: SIM905 - a list of words, one a line, is a page long
 )
 """What the readers decide by: mutated more often than the rest."""
 CHARSETS = (
@@ -166,26 +101,11 @@ BAD_TEXTS = (
     b"=" * 2000,
     b"a^" * 500,
 )
-SYNTAXES = (
-    ImplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    DeflatedExplicitVRLittleEndian,
-    RLELossless,
-    JPEG2000Lossless,
-    JPEGLSLossless,
-    JPEGBaseline8Bit,
-    JPEGLosslessSV1,
-    "1.2.840.10008.1.2.4.201",
-    "1.2.3.4",
-    "",
-)
 SMALL_ENOUGH = 200_000
 """Trees with more bytes are not multiplied."""
 Random = random.Random
-
-
-def _padded(value: bytes) -> bytes:
-    return value + b" " * (len(value) % 2)
+HOSTILE_SHARE = 0.02
+"""Of inputs that are made without measure."""
 
 
 def _is_patient(element: Element) -> bool:
@@ -244,7 +164,7 @@ def contradict(tree: Tree, r: Random) -> None:
         parts = element.value.split(b"\\")
         for _ in range(r.choice((1, count))):
             parts[r.randrange(count)] = r.choice(NUMBERS).encode()
-        element.value = _padded(b"\\".join(parts))
+        element.value = padded(b"\\".join(parts))
     elif element.vr in ("US", "SS"):
         element.value = struct.pack("<H", r.choice(SHORTS)) * max(1, len(element.value) // 2)
     elif element.vr in ("FL", "FD"):
@@ -258,7 +178,7 @@ def contradict(tree: Tree, r: Random) -> None:
     elif element.vr in ("OB", "OW", "OF"):
         element.value = r.choice((b"", element.value[: len(element.value) // 2], element.value * 2, b"\xff\xff"))
     elif not _is_patient(element):
-        element.value = _padded(r.choice((b"", b"NONE", b"1.2.3", b"x" * 300, element.value[:3], b"a\nb\r\x1b[31m", b"\\\\\\")))
+        element.value = padded(r.choice((b"", b"NONE", b"1.2.3", b"x" * 300, element.value[:3], b"a\nb\r\x1b[31m", b"\\\\\\")))
 
 
 def wrong_vr(tree: Tree, r: Random) -> None:
@@ -296,7 +216,7 @@ def empty_sequences(tree: Tree, r: Random) -> None:
 def multiply(tree: Tree, r: Random) -> None:
     element = _pick(tree, r)
     if element.vr in TEXT_VRS and not _is_patient(element):
-        element.value = _padded(b"\\".join([element.value or b"1"] * r.choice((2, 3, 100, 3000))))
+        element.value = padded(b"\\".join([element.value or b"1"] * r.choice((2, 3, 100, 3000))))
 
 
 def repeat_items(tree: Tree, r: Random) -> None:
@@ -307,11 +227,6 @@ def repeat_items(tree: Tree, r: Random) -> None:
     times = r.choice((2, 3, 20, 1000))
     if len(element.encoded()) * times < 4 * SMALL_ENOUGH:
         element.items = [copy.deepcopy(item) for _ in range(times) for item in element.items or ()]
-
-
-def many_items(tree: Tree, r: Random) -> None:
-    element = r.choice([element for element in tree.every() if element.items is not None] or [_pick(tree, r)])
-    element.vr, element.items = "SQ", [[]] * r.choice((10_000, 100_000, 600_000))
 
 
 def nest(tree: Tree, r: Random) -> None:
@@ -355,23 +270,23 @@ def private(tree: Tree, r: Random) -> None:
 
 def charset(tree: Tree, r: Random) -> None:
     tree.elements[:] = [element for element in tree.elements if element.keyword != "SpecificCharacterSet"]
-    tree.elements.insert(0, Element(0x00080005, "CS", _padded(r.choice(CHARSETS))))
+    tree.elements.insert(0, Element(0x00080005, "CS", padded(r.choice(CHARSETS))))
     for element in tree.every():
         if element.vr in TEXT_VRS and not _is_patient(element) and r.random() < 0.2:
-            element.value = _padded(r.choice(BAD_TEXTS))
+            element.value = padded(r.choice(BAD_TEXTS))
 
 
 def bad_text(tree: Tree, r: Random) -> None:
     element = _pick(tree, r)
     if element.vr in TEXT_VRS and not _is_patient(element):
-        element.value = _padded(r.choice(BAD_TEXTS))
+        element.value = padded(r.choice(BAD_TEXTS))
 
 
 def patient_bomb(tree: Tree, r: Random) -> None:
     """A name with too many components, which must not be told either."""
     for element in tree.elements:
         if element.keyword in ("PatientName", "ContentCreatorName"):
-            element.value = _padded(b"ZEBRA" + r.choice((b"^" * 4000, b"=" * 4000, b"\\ZEBRA" * 500, b"\xff\xfe\x1b$B")))
+            element.value = padded(b"ZEBRA" + r.choice((b"^" * 4000, b"=" * 4000, b"\\ZEBRA" * 500, b"\xff\xfe\x1b$B")))
 
 
 def add_known(tree: Tree, r: Random) -> None:
@@ -379,7 +294,7 @@ def add_known(tree: Tree, r: Random) -> None:
     keyword = r.choice(INTERESTING)
     tag = tag_for_keyword(keyword) or 0
     vr = dictionary_VR(tag)[:2]
-    value = _padded(r.choice(NUMBERS).encode()) if vr in TEXT_VRS else struct.pack("<HH", r.choice(SHORTS), r.choice(SHORTS))
+    value = padded(r.choice(NUMBERS).encode()) if vr in TEXT_VRS else struct.pack("<HH", r.choice(SHORTS), r.choice(SHORTS))
     elements = _owner(tree, r)
     elements.append(Element(tag, vr, b"" if vr == "SQ" else value, items=[[]] if vr == "SQ" else None))
     elements.sort(key=lambda element: element.tag)
@@ -390,139 +305,6 @@ ON_TREES: tuple[Callable[[Tree, Random], None], ...] = (
     *(drop, drop_everywhere, duplicate, reorder, swap_values, wrong_vr, wrong_vr, wrong_length, undefined_lengths) * 2,
     *(empty, empty_sequences, multiply, repeat_items, nest, private, charset, bad_text, patient_bomb, add_known),
 )
-
-
-def truncate(file: bytes, r: Random) -> bytes:
-    return file[: r.randrange(len(file) + 1)]
-
-
-def flip(file: bytes, r: Random) -> bytes:
-    out = bytearray(file)
-    begin = r.choice((0, 132, 132, max(0, len(out) - 4000)))
-    for _ in range(r.choice((1, 2, 8, 64))):
-        if begin < len(out):
-            out[r.randrange(begin, len(out))] ^= 1 << r.randrange(8)
-    return bytes(out)
-
-
-def overwrite(file: bytes, r: Random) -> bytes:
-    if len(file) < 200:
-        return file
-    at = r.randrange(128, len(file))
-    junk = r.choice((b"\xff" * 4, b"\0" * 4, b"\xff\xff\xff\x7f", r.randbytes(r.choice((1, 4, 100))), b"\xfe\xff\x00\xe0"))
-    return file[:at] + junk + file[at + len(junk) :]
-
-
-def cut(file: bytes, r: Random) -> bytes:
-    at = r.randrange(len(file) + 1)
-    return file[:at] + file[at + r.choice((1, 2, 8, 1000)) :]
-
-
-def insert(file: bytes, r: Random) -> bytes:
-    at = r.randrange(len(file) + 1)
-    return file[:at] + r.randbytes(r.choice((1, 2, 8, 1000))) + file[at:]
-
-
-def repeat(file: bytes, r: Random) -> bytes:
-    at = r.randrange(len(file) + 1)
-    return file[:at] + file[at : at + r.choice((8, 100, 5000))] * r.choice((2, 10)) + file[at:]
-
-
-def wreck_stream(file: bytes, r: Random) -> bytes:
-    """Damage in the last part, where pixels and compressed streams are."""
-    out = bytearray(file)
-    begin = len(out) // 2 if r.random() < 0.5 else max(0, len(out) - 3000)
-    for _ in range(r.choice((1, 4, 16))):
-        out[r.randrange(begin, len(out))] = r.choice((0, 0xFF, 0x7F, 0x80, r.randrange(256)))
-    return bytes(out)
-
-
-def wreck_marker(file: bytes, r: Random) -> bytes:
-    """Damage just after a start-of-image or start-of-codestream marker: sizes, components, depths."""
-    places = [at for marker in (b"\xff\xd8\xff", b"\xff\x4f\xff\x51") if (at := file.find(marker, 132)) >= 0]
-    if not places:
-        return wreck_stream(file, r)
-    out = bytearray(file)
-    begin = r.choice(places) + 2
-    for _ in range(r.choice((1, 2, 6))):
-        out[min(len(out) - 1, begin + r.randrange(60))] = r.choice((0, 0xFF, 0x7F, 1, r.randrange(256)))
-    return bytes(out)
-
-
-def other_syntax(file: bytes, r: Random) -> bytes:
-    """The same bytes under another transfer syntax."""
-    before, head, rest = file.partition(b"\x02\0\x10\0UI")
-    if len(rest) < 2:
-        return file
-    uid = r.choice(SYNTAXES).encode()
-    uid += b"\0" * (len(uid) % 2)
-    return before + head + struct.pack("<H", len(uid)) + uid + rest[2 + struct.unpack("<H", rest[:2])[0] :]
-
-
-ON_BYTES: tuple[Callable[[bytes, Random], bytes], ...] = (
-    *(truncate, flip, overwrite, wreck_stream, wreck_marker) * 2,
-    *(cut, insert, repeat, other_syntax),
-)
-
-
-def deflate_bomb(file: bytes, r: Random) -> bytes:
-    """A small file that inflates to gigabytes."""
-    tree = Tree.of(file)
-    tree.meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
-    squeeze = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    pixels = next((element for element in tree.elements if element.keyword == "PixelData"), None)
-    if pixels is not None:
-        tree.elements.remove(pixels)
-    size = r.choice((600, 2000, 3900)) << 20
-    body = squeeze.compress(encoded(tree.elements) + struct.pack("<HH2sHI", 0x7FE0, 0x10, b"OB", 0, size))
-    body += squeeze.flush(zlib.Z_FULL_FLUSH)
-    block = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
-    zeros = block.compress(bytes(1 << 20)) + block.flush(zlib.Z_FULL_FLUSH)
-    return part10(tree.meta, body + zeros * (size >> 20) + squeeze.flush())
-
-
-def many_elements(file: bytes, r: Random) -> bytes:
-    tree = Tree.of(file)
-    count = r.choice((5_000, 150_000, 500_000))
-    body = encoded([element for element in tree.elements if element.tag < 0x00700000])
-    return part10(
-        tree.meta, body + b"".join(struct.pack("<HH2sH", 0x0071 + 2 * (i >> 16), i & 0xFFFF, b"CS", 0) for i in range(count))
-    )
-
-
-def huge_counts(file: bytes, r: Random) -> bytes:
-    """Frames, rows and columns that no memory holds."""
-    tree = Tree.of(file)
-    for element in tree.elements:
-        if element.keyword in ("Rows", "Columns"):
-            element.value = struct.pack("<H", r.choice((65535, 30000)))
-        if element.keyword == "NumberOfFrames":
-            element.value = _padded(r.choice((b"100000", b"2147483647", b"99999999")))
-    return part10(tree.meta, encoded(tree.elements))
-
-
-def long_contour(file: bytes, r: Random) -> bytes:
-    """One contour of a million points and more."""
-    tree = Tree.of(file)
-    count = r.choice((100_000, 1_000_000))
-    for element in tree.every():
-        if element.keyword == "GraphicData":
-            element.vr, element.value = "OF", struct.pack("<f", r.uniform(1, 40)) * (2 * count)
-            break
-        if element.keyword == "ContourData":
-            element.vr, element.value = "UT", b"\\".join([b"-1.5"] * (3 * count))
-            break
-    return part10(tree.meta, encoded(tree.elements))
-
-
-def item_flood(file: bytes, r: Random) -> bytes:
-    tree = Tree.of(file)
-    many_items(tree, r)
-    return part10(tree.meta, encoded(tree.elements))
-
-
-HOSTILE = (deflate_bomb, many_elements, huge_counts, huge_counts, long_contour, item_flood)
-HOSTILE_SHARE = 0.02
 
 
 def _on_tree(file: bytes, r: Random, names: list[str]) -> bytes:

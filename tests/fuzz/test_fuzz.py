@@ -14,7 +14,7 @@ import fuzz_runner
 import fuzz_worker
 import pytest
 from fuzz_corpus import CANARIES, Seed, corpus
-from fuzz_mutations import HOSTILE
+from fuzz_hostile import HOSTILE
 from fuzz_runner import Input, Worker, inputs, load, run, save
 from fuzz_worker import Case, Verdict
 

@@ -348,3 +348,15 @@ def test_plugin_lines_in_the_pages_name_options_that_exist() -> None:
     assert sections
     for configuration in [*sections, json.loads((DOCKER / "orthanc.json").read_text("utf-8"))]:
         read_options(json.dumps(configuration), {})
+
+
+def test_settings_in_the_pages_are_understood(tmp_path: Path) -> None:
+    from learner.settings import load_settings  # noqa: PLC0415 - pydantic
+
+    kinds = set()
+    for page in PAGES:
+        for language, block in _FENCE.findall(page.read_text("utf-8")):
+            if language == "toml" and "[pacs]" in block:
+                (tmp_path / "apprentice.toml").write_text(block, "utf-8")
+                kinds.add(load_settings(tmp_path / "apprentice.toml").pacs.kind)
+    assert kinds >= {"dicomweb", "dimse", "inbox"}

@@ -177,3 +177,27 @@ def test_every_key_of_a_task_is_in_the_reference() -> None:
     task, match, label = module._TaskFile.model_fields, module._MatchFile.model_fields, module._LabelFile.model_fields
     expected = {name for name in task if name not in {"match", "labels"}}
     assert found == expected | {f"match.{name}" for name in match} | {f"labels.{name}" for name in label}
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('[pacs]\nkind = "dimse"\n', "store_by"),
+        ('[pacs]\nkind = "inbox"\nstore_by = "rest"\n', "store_by"),
+        ('[scp]\nhost = "0.0.0.0"\n', "allowed_aets"),
+        ("[scp]\ntls = true\n", "tls_certificate_file"),
+        ('[scp]\ncommitment_peers = ["ROUTER"]\n', "AET@host:port"),
+        ('[scp]\nallowed_aets = ["SEVENTEEN-LETTERS"]\n', "scp.allowed_aets.0"),
+    ],
+)
+def test_transports_that_cannot_work_are_named(tmp_path: Path, text: str, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(named)):
+        load_settings(written(tmp_path, text))
+
+
+def test_commitment_peers_are_addresses() -> None:
+    peers = ("ROUTER@10.0.0.6:104", "CT@ct.example:11112")
+    assert module.ScpSettings(commitment_peers=peers).commitment_addresses() == {
+        "ROUTER": ("10.0.0.6", 104),
+        "CT": ("ct.example", 11112),
+    }

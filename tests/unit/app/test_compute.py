@@ -79,11 +79,12 @@ def test_the_same_trigger_gives_the_same_objects(tmp_path: Path) -> None:
     assert [(r.sop_instance_uid, r.file) for r in first.results] == [(r.sop_instance_uid, r.file) for r in again.results]
 
 
-def test_a_result_of_a_node_is_no_annotation_even_where_nothing_is_recorded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["prediction", "report"])
+def test_a_result_of_a_node_is_no_annotation_even_where_nothing_is_recorded(kind: str, tmp_path: Path) -> None:
     scene = Scene(tmp_path, TASK)
-    (prediction,) = (r for r in scene.answer(scene.draw(2, 5)).results if r.kind == "prediction")
-    with pytest.raises(NothingNew, match="result"):
-        scene.answer(prediction.file)
+    (result,) = (r for r in scene.answer(scene.draw(2, 5)).results if r.kind == kind)
+    with pytest.raises(NothingNew, match="result of another node"):
+        scene.answer(result.file)
 
 
 def test_a_task_is_made_from_the_first_annotation_where_the_site_allows_it(tmp_path: Path) -> None:

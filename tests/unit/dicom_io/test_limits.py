@@ -13,7 +13,8 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from dicom_io import datasets, limits
 from dicom_io.datasets import number, numbers, parse, text
-from dicom_io.errors import DicomIoError, InvalidObject, UnsupportedObject
+from dicom_io.errors import DicomIoError, InvalidObject, SeriesNotAVolume, UnsupportedObject
+from dicom_io.read_series import read_series
 
 PLAIN = make_series((2, 4, 4))[0]
 ITEM, NO_LENGTH = b"\xfe\xff\x00\xe0", b"\xff\xff\xff\xff"
@@ -68,11 +69,23 @@ def test_a_flood_of_items_is_refused() -> None:
         parse(without_pixels() + sequence(struct.pack("<I", len(flood)), flood))
 
 
-@pytest.mark.parametrize("attribute", ["_reads_left", "_items_left"])
-def test_a_flood_of_items_of_undefined_length_is_refused(monkeypatch: pytest.MonkeyPatch, attribute: str) -> None:
-    monkeypatch.setattr(datasets.Metered, attribute, 5_000)
+@pytest.mark.parametrize("limit", ["MAX_READS", "MAX_ITEMS"])
+def test_a_flood_of_items_of_undefined_length_is_refused(monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(datasets, limit, 5_000)
     with pytest.raises((InvalidObject, UnsupportedObject)):  # pydicom takes what is raised at an item for a damaged file
         parse(without_pixels() + sequence(NO_LENGTH, (ITEM + bytes(4)) * 5_000))
+
+
+def test_the_images_of_a_series_share_one_allowance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No image has too many items, all of them together have."""
+    monkeypatch.setattr(datasets, "MAX_ITEMS", 5_000)
+    flood = (ITEM + bytes(4)) * 1_000
+    header = without_pixels()
+    file = header + sequence(struct.pack("<I", len(flood)), flood) + PLAIN[len(header) :]
+    with pytest.raises(SeriesNotAVolume):
+        read_series([file])
+    with pytest.raises(UnsupportedObject, match="sequence items"):
+        read_series([file] * 6)
 
 
 def test_a_flood_of_elements_is_refused() -> None:

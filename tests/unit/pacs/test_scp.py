@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from conftest import Certificates
+from certificates import Certificates
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
