@@ -16,6 +16,8 @@ from learner.errors import ConfigurationError
 
 _Model = TypeVar("_Model", bound=BaseModel)
 Port = Annotated[int, Field(ge=1, le=65535)]
+OWN_VIEWER = "/ohif/viewer?StudyInstanceUIDs={study}"
+"""Address of a study in the viewer that the node serves."""
 AeTitle = Annotated[str, Field(min_length=1, max_length=16)]
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -211,6 +213,11 @@ class Settings(_Section):
     contract: ContractSettings = ContractSettings()
     answer: AnswerSettings = AnswerSettings()
     learning: LearningSettings = LearningSettings()
+
+    @property
+    def viewer_url(self) -> str:
+        """Address of a study in a viewer, ``{study}`` for its UID: the configured one, else the node's own, else empty."""
+        return self.api.viewer_url or (OWN_VIEWER if self.viewer.folder is not None else "")
 
 
 class _CodeFile(_Section):

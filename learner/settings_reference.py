@@ -42,7 +42,7 @@ digits, `-` and `_`, 40 at most. See `config/tasks/` for examples.
 | `labels.category` | code | | Segmented property category (PS3.16 CID 7150). |
 | `labels.type` | code | | Segmented property type; a segment with this code has this label. |
 | `labels.colour` | `#rrggbb` | | Recommended display colour. |
-| `labels.codes` | list of codes | `[]` | Other types by which the site's tools mean this label, such as `{ value = "T-62000", scheme = "SRT" }`. |
+| `labels.codes` | list of codes | `[]` | Other types that mean this label, such as `{ value = "T-62000", scheme = "SRT" }`. |
 | `labels.names` | list of texts, 64 characters at most | `[]` | Other names of it in segments, such as `"Leber"`. |
 
 `[[labels]]` stands once for each label, 254 times at most; the first is label 1. A code is such as

@@ -19,6 +19,9 @@ def demo(
     ] = None,
     work: Annotated[Path, typer.Option(file_okay=False, help="Where the demo's node lives.")] = Path("var/demo"),
     cache: Annotated[Path, typer.Option(file_okay=False, help="Where fetched images are kept.")] = Path(".cache/demo-data"),
+    viewer: Annotated[
+        Path | None, typer.Option(exists=True, file_okay=False, help="OHIF's built files, for the node to serve.")
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Go on with the node of the last run.")] = False,
     rounds: Annotated[int, typer.Option(min=1, help="Rounds of each case.")] = 3,
     slices: Annotated[int, typer.Option(min=1, help="Slices drawn in each round.")] = 3,
@@ -38,6 +41,7 @@ def demo(
         data=data,
         folder=work,
         cache=cache,
+        viewer=viewer,
         rounds=rounds,
         slices=slices,
         cases=cases,

@@ -58,6 +58,7 @@ class DemoNode:
         self.password = password
         self.archive = OrthancArchive(self.orthanc.url, USER, password)
         self.client = NodeClient(self.learner_url)
+        self.has_viewer = options.viewer is not None
         self._learner: subprocess.Popen[bytes] | None = None
 
     @property
@@ -169,6 +170,8 @@ def _write_configuration(folder: Path, options: DemoOptions, data: DemoData, ort
         "answer": {"threads": options.threads},
         "learning": {"steps": options.steps, "threads": options.threads},
     }
+    if options.viewer is not None:
+        sections["viewer"] = {"folder": str(options.viewer.resolve())}
     path = config / "apprentice.toml"
     path.write_text("".join(_toml_section(name, values) for name, values in sections.items()), encoding="utf-8")
     (config / "tasks" / f"{data.task_id}.toml").write_text(_task_file(data), encoding="utf-8")

@@ -311,6 +311,7 @@ def _tell_addresses(node: DemoNode, console: Console) -> None:
     lines = (
         f"Orthanc:  {node.orthanc.url}/app/explorer.html (user {USER}, password {node.password})",
         f"learner:  {node.learner_url}/",
+        *([f"viewer:   {node.learner_url}/ohif/"] if node.has_viewer else []),
         f"DICOM:    {node.orthanc.aet} at {host}:{port}",
         f"logs:     {node.orthanc.log_path} and {node.learner_log}",
     )

@@ -24,6 +24,7 @@ class DemoOptions:
         data: folder of the user's own images instead of the shipped ones (see :mod:`learner.demo.own_data`).
         folder: where the node lives.
         cache: where fetched and computed images are kept.
+        viewer: folder of OHIF's built files, for the node to serve; none where left out.
         rounds: rounds of each case.
         slices: slices drawn in each round.
         cases: how many cases to play at most; all where left out.
@@ -41,6 +42,7 @@ class DemoOptions:
     data: Path | None = None
     folder: Path = Path("var/demo")
     cache: Path = Path(".cache/demo-data")
+    viewer: Path | None = None
     rounds: int = 3
     slices: int = 3
     cases: int | None = None

@@ -81,7 +81,7 @@ def _add_status(router: APIRouter, node: Node) -> None:
             rounds=store.queries.round_counts(),
             jobs=tuple(JobCount(kind=kind, state=state, count=count) for (kind, state), count in counts),
             tasks=tuple(_serving(store, task.task_id, task.title) for task in node.tasks),
-            viewer_url=node.settings.api.viewer_url,
+            viewer_url=node.settings.viewer_url,
         )
 
     @router.get("/jobs", tags=["node"])
