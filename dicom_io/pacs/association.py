@@ -13,8 +13,9 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from pydicom import Dataset
@@ -179,10 +180,19 @@ def _open(
 
 
 def prepare(event: evt.Event) -> None:
-    """Sets up a connection that was opened, as requestor or as acceptor: no delay, and a reactor that pauses."""
+    """Sets up a connection that was opened, as requestor or as acceptor: no delay, closed for good, a reactor that pauses."""
     opened: Any = event.assoc
-    opened.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection = opened.dul.socket.socket
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    opened.dul.socket._shutdown_socket = partial(_close, connection)  # noqa: SLF001 - pynetdicom's leaves it open at times
     opened._reactor_checkpoint = _Checkpoint(opened)  # noqa: SLF001 - where the race is
+
+
+def _close(connection: socket.socket) -> None:
+    """Closes a connection, whether or not the other side was faster."""
+    with suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
 
 
 class _Checkpoint:

@@ -186,19 +186,21 @@ class _Saved:
     def origin(
         self, answers: Sequence[EarlierAnswer], difference: Callable[[EarlierAnswer], BoolArray], *, least: float = 0.0
     ) -> EarlierAnswer | None:
-        """The answer that the object was made from: the one it repeats on most predicted slices, the newest of equals.
+        """The answer that the object was made from: the one that it is; else the one it repeats on most predicted slices, of
+        equals the one of which fewest slices were changed, the newest of those.
 
         It must repeat at least as many as it lacks, so that a fresh drawing of a few slices, one of which happens to equal the
         prediction, does not count as the erasure of all the others; and the share ``least`` of all that were predicted.
         """
         shown = slices_of(self.labels_DHW > 0)
-        best, best_count = None, 0
+        best, best_rank = None, (False, 0, 0)
         for answer in answers:
-            predicted = self._predicted(answer)
-            untouched = predicted - slices_of(difference(answer))
+            predicted, changed = self._predicted(answer), slices_of(difference(answer))
+            untouched = predicted - changed
             repeated, erased = len(untouched & shown), len(predicted - shown - untouched)
-            if repeated >= max(best_count, erased, 1, least * len(predicted)):
-                best, best_count = answer, repeated
+            rank = not changed, repeated, -len(changed)
+            if repeated >= max(erased, 1, least * len(predicted)) and (best is None or rank >= best_rank):
+                best, best_rank = answer, rank
         return best
 
     def change(

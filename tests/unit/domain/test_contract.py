@@ -49,6 +49,11 @@ class TestEditedPrediction:
         assert found.edited
         assert found.annotation is None
 
+    def test_an_older_answer_saved_again_erases_nothing_of_the_newer(self) -> None:
+        newer = EarlierAnswer(labels((1, block(1, 2, 3, 4, 5, 6))), frozenset())
+        found = interpret(drawing(segment(1, "Liver", block(1, 2, 3, 4, 5))), TASK, [self.earlier(), newer])
+        assert (found.edited, found.annotation) == (True, None)
+
     def test_only_the_changed_slice_counts(self) -> None:
         edited = block(1, 2, 4, 5) | block(3, high=10)
         found = interpret(drawing(segment(1, "Liver", edited)), TASK, [self.earlier()])
