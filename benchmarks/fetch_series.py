@@ -1,4 +1,4 @@
-"""Which interface of a real Orthanc gives a series fastest: 300 CT slices of 512 x 512, by each of them, in interleaved runs.
+"""Which interface of a real Orthanc gives a series fastest: 300 MR slices of 512 x 512, by each of them, in interleaved runs.
 
 The series is noise in 16 bits, so that nothing is gained by compression. Each figure is the median of its runs, from the
 question to all files in memory. Orthanc runs on this machine, without TLS.

@@ -71,8 +71,8 @@ def build_archive(
     if settings.kind == "dimse":
         return DimseArchive(_peer(settings), receiver=receiver, **polling)
     if settings.kind == "dicomweb":
-        return DicomWebArchive(**_http(settings), **polling)
-    return OrthancArchive(**_http(settings) | {"url": settings.url})
+        return DicomWebArchive(**http_access(settings), **polling)
+    return OrthancArchive(**http_access(settings) | {"url": settings.url})
 
 
 def build_sink(settings: PacsSettings, archive: Archive) -> Sink:
@@ -82,7 +82,7 @@ def build_sink(settings: PacsSettings, archive: Archive) -> Sink:
         ConfigurationError: a file with a secret or a certificate cannot be read.
     """
     if settings.store_by == "dicomweb":
-        return DicomWebSink(**_http(settings))
+        return DicomWebSink(**http_access(settings))
     if settings.store_by == "dimse":
         peer = _peer(settings)
         return DimseSink(peer.host, peer.port, peer.called_aet, peer.calling_aet, timeout=peer.timeout, tls=peer.tls)
@@ -135,7 +135,9 @@ class _Polling(TypedDict):
     days: int
 
 
-class _Http(TypedDict):
+class HttpAccess(TypedDict):
+    """Where an archive's HTTP service is, and how it is entered."""
+
     url: str
     user: str
     password: str
@@ -144,7 +146,7 @@ class _Http(TypedDict):
     verify: ssl.SSLContext | bool
 
 
-def _http(settings: PacsSettings) -> _Http:
+def http_access(settings: PacsSettings) -> HttpAccess:
     """How the DICOMweb service is reached; Orthanc's REST API differs by its path."""
     uses_tls = settings.url.lower().startswith("https:")
     return {

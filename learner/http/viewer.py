@@ -21,7 +21,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from learner.http.problems import problem
-from learner.settings import PacsSettings, ViewerSettings, read_secret
+from learner.settings import PacsSettings, ViewerSettings
+from learner.wiring import http_access
 
 _PREFIXES = ("/ohif", "/dicom-web", "/wado")
 HEADERS = {
@@ -123,11 +124,14 @@ class Gateway:
     def __init__(self, pacs: PacsSettings, largest_upload: int) -> None:
         self._root = pacs.dicomweb_root.strip("/")
         self._largest = largest_upload
+        access = http_access(pacs)
+        token = {"Authorization": f"Bearer {access['token']}"} if access["token"] else {}
         self._client = httpx2.AsyncClient(
             base_url=pacs.url.rstrip("/"),
-            auth=(pacs.user, read_secret(pacs.password_file)) if pacs.user else None,
+            auth=(access["user"], access["password"]) if access["user"] else None,
             timeout=httpx2.Timeout(pacs.timeout_s, read=None),
-            headers={"Accept-Encoding": "identity"},
+            headers={"Accept-Encoding": "identity", **token},
+            verify=access["verify"],
             trust_env=False,
         )
 

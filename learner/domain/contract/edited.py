@@ -186,11 +186,11 @@ class _Saved:
     def origin(
         self, answers: Sequence[EarlierAnswer], difference: Callable[[EarlierAnswer], BoolArray], *, least: float = 0.0
     ) -> EarlierAnswer | None:
-        """The answer that the object was made from: the one that it is; else the one it repeats on most predicted slices, of
-        equals the one of which fewest slices were changed, the newest of those.
+        """The answer that the object was made from: the one that it is, else the one it repeats on most predicted slices.
 
-        It must repeat at least as many as it lacks, so that a fresh drawing of a few slices, one of which happens to equal the
-        prediction, does not count as the erasure of all the others; and the share ``least`` of all that were predicted.
+        Of equals it is the one of which fewest slices were changed, and the newest of those. It must repeat at least as many as
+        it lacks, so that a fresh drawing of a few slices, one of which happens to equal the prediction, does not count as the
+        erasure of all the others; and the share ``least`` of all that were predicted.
         """
         shown = slices_of(self.labels_DHW > 0)
         best, best_rank = None, (False, 0, 0)
