@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
+from dicom_io.annotation import BoolArray, LabelArray
 from dicom_io.codes import Code
 from dicom_io.contours import outlines
 from dicom_io.datasets import lenient
@@ -48,12 +49,14 @@ class ReportContent:
         suggestions: slices to draw next, best first.
         measurements: of the segments of the prediction.
         residual_DHW: float32 in [0, 1], ``(slice, row, column)`` on the source's volume: where to look on a suggested slice.
-        prediction: the SEG that holds the segments.
+        labels_DHW: uint8, the segments on the source's volume.
+        prediction: the SEG that holds them.
     """
 
     suggestions: Sequence[SuggestedSlice]
     measurements: Sequence[LabelMeasurement]
     residual_DHW: FloatArray
+    labels_DHW: LabelArray
     prediction: ResultIdentity
 
 
@@ -63,7 +66,9 @@ def write_report(
     """A report of TID 1500 (PS3.16).
 
     Each suggested slice is a planar group (TID 1410) with one closed POLYLINE on that slice: the outline of the largest region
-    of disagreement, or of the whole slice where there is none. Each label is a volumetric group (TID 1411) of its segment.
+    of disagreement, or of the whole slice where there is none. Each segment with a voxel is a volumetric group (TID 1411) with
+    the outline of its largest cross-section, because OHIF shows nothing of a report with a group that has no region; its volume
+    names the SEG that it was measured in (TID 1419).
 
     Args:
         source: the image series.
@@ -77,7 +82,11 @@ def write_report(
     places = places_of(source, (one.plane for one in content.suggestions))
     residual_SHW = source.onto_slices(content.residual_DHW)
     with lenient():
-        labels = [_label_group(source, one, content.prediction, identity) for one in content.measurements]
+        labels = [
+            _label_group(source, one, region, content.prediction, identity)
+            for one in content.measurements
+            if (region := _cross_section(source, source.onto_slices(content.labels_DHW) == one.segment.number)) is not None
+        ]
         slices = [
             _slice_group(one, rank, _region(source, place, residual_SHW[place]), identity)
             for rank, (place, one) in enumerate(zip(places, content.suggestions, strict=True), start=1)
@@ -90,7 +99,11 @@ def write_report(
 
 
 def _label_group(
-    source: ImageSeries, measured: LabelMeasurement, prediction: ResultIdentity, identity: ResultIdentity
+    source: ImageSeries,
+    measured: LabelMeasurement,
+    region: hd.sr.ImageRegion,
+    prediction: ResultIdentity,
+    identity: ResultIdentity,
 ) -> hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations:
     """Volume and expected quality of one segment."""
     segment, series_uid = measured.segment, source.volume.series.series_instance_uid
@@ -103,17 +116,19 @@ def _label_group(
         tracking_identifier=hd.sr.TrackingIdentifier(
             uid=segment.tracking_uid(series_uid, identity.task_id), identifier=short(f"{identity.task_id} {segment.name}")
         ),
-        referenced_segment=hd.sr.ReferencedSegment(
-            sop_class_uid=SEGMENTATION_CLASS,
-            sop_instance_uid=prediction.sop_instance_uid,
-            segment_number=segment.number,
-            source_series=hd.sr.SourceSeriesForSegmentation(series_uid),
-        ),
+        referenced_regions=[region],
         finding_category=concept(segment.category),
         finding_type=concept(segment.type),
         algorithm_id=_algorithm(identity),
-        measurements=[_measurement(name, value, unit) for name, value, unit in values if value is not None],
+        measurements=[_measurement(name, value, unit, prediction) for name, value, unit in values if value is not None],
     )
+
+
+def _cross_section(source: ImageSeries, mask_SHW: BoolArray) -> hd.sr.ImageRegion | None:
+    """The outline of a structure where it is largest; None where it is nowhere."""
+    place = int(np.argmax(np.count_nonzero(mask_SHW, axis=(1, 2))))
+    found = [polygon + 0.5 for polygon in outlines(mask_SHW[place])]
+    return _polyline(max(found, key=_enclosed), source, place) if found else None
 
 
 def _slice_group(
@@ -139,6 +154,10 @@ def _region(source: ImageSeries, place: int, residual_HW: FloatArray) -> hd.sr.I
     rows, columns = source.acquired_size
     found = [polygon + 0.5 for polygon in outlines(residual_HW >= BAND_EDGES[0])]
     points = max(found, key=_enclosed, default=np.array([[0, 0], [columns, 0], [columns, rows], [0, rows], [0, 0]]))
+    return _polyline(points, source, place)
+
+
+def _polyline(points: npt.NDArray[np.float64], source: ImageSeries, place: int) -> hd.sr.ImageRegion:
     line = np.asarray(points, dtype=np.float64)
     return hd.sr.ImageRegion(hd.sr.GraphicTypeValues.POLYLINE, line, source_image(source, place))
 
@@ -149,8 +168,12 @@ def _enclosed(points: npt.NDArray[np.float64]) -> float:
     return float(abs(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1])) / 2)
 
 
-def _measurement(name: Code, value: float, unit: Code) -> hd.sr.Measurement:
-    return hd.sr.Measurement(name=concept(name), value=round(float(value), _DIGITS), unit=concept(unit))
+def _measurement(name: Code, value: float, unit: Code, measured_in: ResultIdentity | None = None) -> hd.sr.Measurement:
+    """A number; ``measured_in`` is the segmentation that it was taken from."""
+    images = None
+    if measured_in is not None:
+        images = [hd.sr.SourceImageForMeasurement(SEGMENTATION_CLASS, measured_in.sop_instance_uid)]
+    return hd.sr.Measurement(concept(name), round(float(value), _DIGITS), concept(unit), referenced_images=images)
 
 
 def _algorithm(identity: ResultIdentity) -> hd.sr.AlgorithmIdentification:

@@ -94,7 +94,7 @@ OBJECTS: dict[str, Callable[[], bytes]] = {
     "sr": lambda: write_contour_sr(SOURCE, {1: LABELS == 1}, SEGMENTS, "R^A", "drawn", created=CREATED),
     "report": lambda: write_report(
         SOURCE,
-        ReportContent(SUGGESTIONS, [LabelMeasurement(SEGMENTS[0], 1.5)], RESIDUAL, identity("prediction")),
+        ReportContent(SUGGESTIONS, [LabelMeasurement(SEGMENTS[0], 1.5)], RESIDUAL, LABELS, identity("prediction")),
         identity(),
     ),
     "keys": lambda: write_key_objects(SOURCE, SUGGESTIONS, identity()),
@@ -130,6 +130,10 @@ def _item(dataset: Dataset, kind: str) -> Dataset:
 def _drop_item(dataset: Dataset, kind: str) -> None:
     group = _group(dataset)
     group.ContentSequence = Sequence([item for item in group.ContentSequence if item.ValueType != kind])
+
+
+def _drop_regions(dataset: Dataset) -> None:
+    _drop_item(dataset, "SCOORD")
 
 
 def _repeat_region(dataset: Dataset) -> None:
@@ -304,7 +308,7 @@ BROKEN = [
     Broken("report-shapes", "sr", lambda d: setattr(_item(d, "SCOORD"), "GraphicType", "CIRCLE")),
     Broken("report-library", "sr", lambda d: setattr(d, "ContentSequence", d.ContentSequence[-1:])),
     Broken("report-groups", "sr", lambda d: setattr(d.ContentSequence[-1], "ContentSequence", Sequence())),
-    Broken("report-numbers", "report"),
+    Broken("report-numbers", "sr", _drop_regions),
     Broken("region-tracking", "sr", lambda d: _drop_item(d, "UIDREF")),
     Broken("region-alone", "sr", _repeat_region),
     Broken("region-image", "sr", lambda d: delattr(_item(d, "SCOORD"), "ContentSequence")),

@@ -80,7 +80,7 @@ def residual_of(series: ImageSeries) -> npt.NDArray[np.float32]:
 
 
 def _report(series: ImageSeries) -> ReportContent:
-    return ReportContent(SUGGESTIONS, MEASUREMENTS, residual_of(series), identity("prediction"))
+    return ReportContent(SUGGESTIONS, MEASUREMENTS, residual_of(series), labels_of(series), identity("prediction"))
 
 
 def _drawn(series: ImageSeries) -> dict[int, npt.NDArray[np.bool_]]:
@@ -100,7 +100,7 @@ OBJECTS: dict[str, Callable[[ImageSeries], bytes]] = {
     "report": lambda s: write_report(s, _report(s), identity()),
     "report-3d": lambda s: write_report(s, _report(s), identity(), "comprehensive-3d"),
     "report-without-suggestion": lambda s: write_report(
-        s, ReportContent((), MEASUREMENTS, residual_of(s) * 0, identity("prediction")), identity()
+        s, ReportContent((), MEASUREMENTS, residual_of(s) * 0, labels_of(s), identity("prediction")), identity()
     ),
     "contours": lambda s: write_contours(s, labels_of(s), SEGMENTS, identity()),
     "capture": lambda s: write_captures(s, SUGGESTIONS, labels_of(s), residual_of(s), SEGMENTS, identity())[0][1],

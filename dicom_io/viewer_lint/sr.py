@@ -112,11 +112,10 @@ def _measurements(subject: Subject) -> Iterator[str]:
 def _numbers(subject: Subject) -> Iterator[str]:
     lacking = 0
     for group in _groups(subject):
-        kinds = [text(item, "ValueType") for item in group]
-        if not set(kinds) & set(_REGIONS):
-            lacking += sum(text(item, "ValueType") == "NUM" and not items(item, "ContentSequence") for item in group)
+        inferred = [below for item in group if text(item, "ValueType") == "NUM" for below in items(item, "ContentSequence")]
+        lacking += not {text(item, "ValueType") for item in (*group, *inferred)} & set(_REGIONS)
     if lacking:
-        yield f"{lacking} measurement(s) stand in groups without a region."
+        yield f"{lacking} measurement group(s) have no region."
 
 
 def _tracking_uid(subject: Subject) -> Iterator[str]:
@@ -229,10 +228,10 @@ RULES = (
     ),
     Rule(
         "report-numbers",
-        Severity.WARNING,
+        Severity.ERROR,
         _SR,
         (Viewer.OHIF,),
-        "OHIF before 3.12 stops at them and shows nothing of the report (its _processNonGeometricallyDefinedMeasurement).",
+        "OHIF (3.12.10 too) stops at them and shows a black viewport (its _checkIfCanAddMeasurementsToDisplaySet).",
         "Write a region in the group, or the numbers in a report of their own.",
         _numbers,
     ),

@@ -212,7 +212,10 @@ def _key_objects(of: _Writing) -> Iterator[ResultFile]:
 
 
 def _report(of: _Writing) -> Iterator[ResultFile]:
-    content = ReportContent(of.suggestions, _measurements(of), of.answer.residual_DHW, of.identity(PREDICTION))
+    answer = of.answer
+    if not of.suggestions and not of.source.onto_slices(answer.labels_DHW).any():
+        return
+    content = ReportContent(of.suggestions, _measurements(of), answer.residual_DHW, answer.labels_DHW, of.identity(PREDICTION))
     identity = of.identity(REPORT)
     yield _result(REPORT, identity, write_report(of.source, content, identity, of.report_class))
 

@@ -9,6 +9,7 @@ from dicom_phantoms import SEGMENTS, identity
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from result_phantoms import OBJECTS, SOURCES, SUGGESTIONS, labels_of, residual_of
+from scipy import ndimage
 
 from dicom_io.contours import filled
 from dicom_io.errors import InvalidObject
@@ -46,6 +47,11 @@ def groups_of(dataset: Dataset) -> list[Dataset]:
     return [item for item in below(dataset) if named(item) == "125007"]
 
 
+def finding(group: Dataset) -> str:
+    """Code of what a measurement group is about."""
+    return next(str(i.ConceptCodeSequence[0].CodeValue) for i in group.ContentSequence if named(i) == "121071")
+
+
 def image_named(item: Dataset) -> tuple[str, int]:
     reference = item.ReferencedSOPSequence[0]
     return str(reference.ReferencedSOPInstanceUID), int(reference.get("ReferencedFrameNumber", 0))
@@ -70,9 +76,7 @@ def test_key_objects_name_the_slices_in_order_with_score_and_reason(source: str)
 @pytest.mark.parametrize("source", ONE_OF_EACH)
 def test_a_report_points_at_a_region_of_each_suggested_slice(source: str) -> None:
     series = SOURCES[source]()
-    groups = [
-        g for g in groups_of(dcmread(BytesIO(OBJECTS["report"](series)))) if any(i.ValueType == "SCOORD" for i in below(g))
-    ]
+    groups = [g for g in groups_of(dcmread(BytesIO(OBJECTS["report"](series)))) if finding(g) == "suggested-slice"]
     regions = [next(item for item in below(group) if item.ValueType == "SCOORD") for group in groups]
     assert [image_named(region.ContentSequence[0]) for region in regions] == acquired(series)
     assert [measured(group)["worth"] for group in groups] == [(0.9, "1"), (0.2, "1")]
@@ -90,24 +94,35 @@ def test_a_report_points_at_a_region_of_each_suggested_slice(source: str) -> Non
 
 def test_a_report_gives_the_volume_of_each_segment_before_and_after() -> None:
     series = SOURCES["oblique"]()
-    groups = [
-        g for g in groups_of(dcmread(BytesIO(OBJECTS["report"](series)))) if not any(i.ValueType == "SCOORD" for i in below(g))
-    ]
+    groups = [g for g in groups_of(dcmread(BytesIO(OBJECTS["report"](series)))) if finding(g) != "suggested-slice"]
     assert [measured(group) for group in groups] == [
         {"118565006": (1.5, "mL")},
         {"118565006": (2.5, "mL"), "volume-before": (2.25, "mL"), "estimated-dice": (0.875, "1")},
     ]
-    segments = [next(i for i in below(group) if i.ValueType == "IMAGE").ReferencedSOPSequence[0] for group in groups]
-    prediction = identity("prediction")
-    assert [(s.ReferencedSOPInstanceUID, s.ReferencedSegmentNumber) for s in segments] == [
-        (prediction.sop_instance_uid, 1),
-        (prediction.sop_instance_uid, 2),
-    ]
-    found = [i.ConceptCodeSequence[0].CodeValue for group in groups for i in group.ContentSequence if named(i) == "121071"]
-    assert found == [SEGMENTS[0].type.value, SEGMENTS[1].type.value]
+    numbers = [item for group in groups for item in group.ContentSequence if item.ValueType == "NUM"]
+    measured_in = {item.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID for item in numbers}
+    assert measured_in == {identity("prediction").sop_instance_uid}
+    assert [finding(group) for group in groups] == [SEGMENTS[0].type.value, SEGMENTS[1].type.value]
     tracked = [i.UID for group in groups for i in group.ContentSequence if named(i) == "112040"]
     written = dcmread(BytesIO(OBJECTS["prediction"](series))).SegmentSequence
     assert tracked == [item.TrackingUID for item in written[:2]]
+
+
+def test_each_segment_of_a_report_is_outlined_where_it_is_largest() -> None:
+    """OHIF shows nothing of a report with a group that has no region."""
+    series = SOURCES["tilted"]()
+    labels_SHW = series.onto_slices(labels_of(series))
+    groups = [g for g in groups_of(dcmread(BytesIO(OBJECTS["report"](series)))) if finding(g) != "suggested-slice"]
+    for number, group in enumerate(groups, start=1):
+        region = next(item for item in below(group) if item.ValueType == "SCOORD")
+        mask_SHW = labels_SHW == number
+        largest = int(np.argmax(mask_SHW.sum(axis=(1, 2))))
+        one = series.slices[largest]
+        assert image_named(region.ContentSequence[0]) == (one.sop_instance_uid, one.frame_number)
+        points = np.asarray(region.GraphicData, float).reshape(-1, 2)
+        inside_HW = filled(points - 0.5, series.acquired_size)
+        assert inside_HW.any()
+        assert not (inside_HW & ~ndimage.binary_fill_holes(mask_SHW[largest])).any()
 
 
 @pytest.mark.parametrize(("kind", "sop_class"), [("report", "88.33"), ("report-3d", "88.34"), ("refusal", "88.11")])

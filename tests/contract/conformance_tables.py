@@ -85,15 +85,17 @@ class Answer:
         self.identity = identity_of(name)
 
 
+def _content(a: Answer) -> ReportContent:
+    return ReportContent(a.suggestions, a.measurements, a.residual_DHW, a.labels_DHW, a.identity)
+
+
 WRITERS: dict[str, Callable[[ImageSeries, Answer], bytes]] = {
     "SEG": lambda s, a: write_prediction(s, a.labels_DHW, a.segments, a.identity),
     "bands": lambda s, a: write_residual_bands(s, a.residual_DHW, a.identity),
     "FRACTIONAL": lambda s, a: write_residual_fractional(s, a.residual_DHW, a.identity),
     "Map": lambda s, a: write_residual_map(s, a.residual_DHW, a.identity),
-    "SR": lambda s, a: write_report(s, ReportContent(a.suggestions, a.measurements, a.residual_DHW, a.identity), a.identity),
-    "SR 3D": lambda s, a: write_report(
-        s, ReportContent(a.suggestions, a.measurements, a.residual_DHW, a.identity), a.identity, "comprehensive-3d"
-    ),
+    "SR": lambda s, a: write_report(s, _content(a), a.identity),
+    "SR 3D": lambda s, a: write_report(s, _content(a), a.identity, "comprehensive-3d"),
     "KO": lambda s, a: write_key_objects(s, a.suggestions, a.identity),
     "RTSTRUCT": lambda s, a: write_contours(s, a.labels_DHW, a.segments, a.identity),
     "SC": lambda s, a: write_captures(s, a.suggestions, a.labels_DHW, a.residual_DHW, a.segments, a.identity)[0][1],

@@ -75,7 +75,7 @@ def test_what_there_is_nothing_of_is_left_out() -> None:
         guidance=Guidance((Suggestion(1, 3, 0.5, "coronal"),)),
         estimated_dice=None,
     )
-    assert kinds_of(source, nothing, ALL) == [PREDICTION, "report"]
+    assert kinds_of(source, nothing, ALL) == [PREDICTION]
 
 
 def test_a_slice_that_was_not_acquired_is_never_suggested() -> None:
