@@ -108,7 +108,8 @@ class Intake:
     def _withdraw(self, round_: Round) -> int:
         """Takes back the drawing of a deleted annotation object, if its images are still there.
 
-        Archives delete whole studies to make room; that says nothing about what was drawn on them.
+        Archives delete whole studies to make room; that says nothing about what was drawn on them. What repeated the drawing,
+        and so told nothing new, may tell something now.
         """
         assert round_.case_id is not None
         case = self._store.records.find_case(round_.case_id)
@@ -119,6 +120,9 @@ class Intake:
         with self._store.transaction():
             self._store.records.note_facts(round_.round_id, withdrawn=True)
             _log.info("annotation was deleted in the archive, its drawing is withdrawn", round=round_.round_id)
+            for same in self._store.records.unchanged_of(case.case_id):
+                self._store.records.apply(same.round_id, RoundEvent.KNOWLEDGE_LOST, reason="")
+                self._store.jobs.reopen(JobKind.RESPOND, same.round_id)
             return self._open(withdrawal_trigger(round_.round_id), round_.series_instance_uid, case_id=case.case_id)
 
     def _is_there(self, series_instance_uid: str, instance_id: str = "") -> bool:

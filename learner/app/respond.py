@@ -117,7 +117,7 @@ class Respond:
         except NothingLeft as nothing:
             return self._take_back(job, nothing)
         except NothingNew as nothing:
-            return self._close(job, RoundEvent.NOTHING_NEW, str(nothing), **nothing.facts)
+            return self._close(job, RoundEvent.NOTHING_NEW, str(nothing), nothing)
         except NotInPacs as gone:
             return self._close(job, RoundEvent.DELETED, str(gone))
         except (PacsUnavailable, PacsRefused):
@@ -140,11 +140,14 @@ class Respond:
             _log.info("images not there yet", series=uid)
         return self._store.records.find_round(job.round_id)
 
-    def _close(self, job: Job, event: RoundEvent, reason: str, **facts: object) -> Round:
+    def _close(self, job: Job, event: RoundEvent, reason: str, nothing: NothingNew | None = None) -> Round:
         """There is nothing to answer."""
+        records, case = self._store.records, {}
+        if nothing is not None and nothing.case_id is not None:
+            case = {"case_id": nothing.case_id}
         with self._store.transaction():
-            self._store.records.note_facts(job.round_id, **facts)
-            round_ = self._store.records.apply(job.round_id, event, reason=reason)
+            records.note_facts(job.round_id, **(nothing.facts if nothing is not None else {}))
+            round_ = records.apply(job.round_id, event, reason=reason, **case)
             self._store.jobs.finish(job)
         _log.info("round closed", round=job.round_id, state=round_.state, reason=reason)
         return round_

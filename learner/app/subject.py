@@ -49,11 +49,13 @@ class NothingNew(Exception):
 
     Args:
         why: one clause.
+        case_id: the case, where a drawing of it was saved again.
         **facts: what is to be noted of the round.
     """
 
-    def __init__(self, why: str, **facts: object) -> None:
+    def __init__(self, why: str, case_id: int | None = None, **facts: object) -> None:
         super().__init__(why)
+        self.case_id = case_id
         self.facts = facts
 
 
@@ -162,7 +164,7 @@ class Subjects:
         earlier = self._earlier(case, task, images)
         answers = [_earlier_answer(record) for _, record in earlier]
         found = interpret(drawing, task, answers, self._names, acquired_slices(images))
-        new = _new_knowledge(found, header, _combined(earlier))
+        new = _new_knowledge(found, header, _combined(earlier), case)
         drawings = [*_drawings(earlier), new]
         return Subject(
             case=case,
@@ -256,7 +258,9 @@ def acquired_slices(images: ImageSeries) -> frozenset[int]:
     return frozenset(one.plane for one in images.slices)
 
 
-def _new_knowledge(found: Interpretation, header: AnnotationHeader, before: SparseAnnotation | None) -> SparseAnnotation:
+def _new_knowledge(
+    found: Interpretation, header: AnnotationHeader, before: SparseAnnotation | None, case: Case
+) -> SparseAnnotation:
     """What an object adds.
 
     Raises:
@@ -266,7 +270,8 @@ def _new_knowledge(found: Interpretation, header: AnnotationHeader, before: Spar
     if found.annotation is None and not found.edited:
         raise EmptyAnnotation(f"object {header.sop_instance_uid}", "nothing is drawn in it", "Draw at least one slice.")
     if found.annotation is None or adds_nothing(before, found.annotation):
-        raise NothingNew("saved without any change to what is known already", edited=found.edited, remarks=list(found.remarks))
+        why = "saved without any change to what is known already"
+        raise NothingNew(why, case.case_id, edited=found.edited, remarks=list(found.remarks))
     return found.annotation
 
 

@@ -55,6 +55,8 @@ class RoundEvent(StrEnum):
     NOT_UNDERSTOOD = "not-understood"
     DELETED = "deleted"
     RETRIED = "retried"
+    KNOWLEDGE_LOST = "knowledge-lost"
+    """Another drawing of the case, which may have said the same, was withdrawn."""
 
 
 _TRANSITIONS: dict[tuple[RoundState, RoundEvent], RoundState] = {
@@ -67,6 +69,7 @@ _TRANSITIONS: dict[tuple[RoundState, RoundEvent], RoundState] = {
     (RoundState.WAITING, RoundEvent.NOT_UNDERSTOOD): RoundState.REFUSED,
     (RoundState.WAITING, RoundEvent.DELETED): RoundState.WITHDRAWN,
     (RoundState.COMPUTED, RoundEvent.DELIVERED): RoundState.ANSWERED,
+    (RoundState.UNCHANGED, RoundEvent.KNOWLEDGE_LOST): RoundState.QUEUED,
     (RoundState.REFUSED, RoundEvent.RETRIED): RoundState.QUEUED,
     (RoundState.WITHDRAWN, RoundEvent.RETRIED): RoundState.QUEUED,
 }

@@ -126,6 +126,10 @@ class Records(Protocol):
         """Answered rounds of annotation objects that were not withdrawn, oldest first."""
         ...
 
+    def unchanged_of(self, case_id: int) -> tuple[Round, ...]:
+        """Rounds of annotations that told nothing new of a case, oldest first."""
+        ...
+
     def times_withdrawn(self, instance_id: str) -> int:
         """How often the annotation object with that identifier was withdrawn."""
         ...

@@ -108,6 +108,15 @@ class SqliteRecords:
         )
         return tuple(as_round(row) for row in rows)
 
+    def unchanged_of(self, case_id: int) -> tuple[Round, ...]:
+        """See :meth:`learner.ports.Records.unchanged_of`."""
+        rows = self._db.rows(
+            "SELECT * FROM rounds WHERE case_id = ? AND state = ? AND json_extract(facts, '$.annotation_uid') IS NOT NULL "
+            "ORDER BY round_id",
+            (case_id, RoundState.UNCHANGED),
+        )
+        return tuple(as_round(row) for row in rows)
+
     def times_withdrawn(self, instance_id: str) -> int:
         """See :meth:`learner.ports.Records.times_withdrawn`."""
         row = self._db.row(

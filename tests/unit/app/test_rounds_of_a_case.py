@@ -98,6 +98,18 @@ def test_a_withdrawn_drawing_leaves_what_the_others_said(ward: Ward) -> None:
     assert (again.state, again.facts["drawn_slices"]) == (RoundState.ANSWERED, [3, 6, 8])
 
 
+def test_a_drawing_saved_twice_stays_while_one_of_the_two_is_there(ward: Ward) -> None:
+    first, again = (ward.reader("A").draw([3, 6], now()) for _ in range(2))
+    ward.stored(first)
+    assert ward.stored(again).state is RoundState.UNCHANGED
+    ward.deleted(first)
+    states = {r.trigger_uid: (r.state, r.facts.get("drawn_slices")) for r in ward.store.queries.rounds()}
+    assert states["withdrawal of round 1"] == (RoundState.ANSWERED, [3, 6])
+    assert list(states.values()).count((RoundState.ANSWERED, [3, 6])) == 3, "the first, the second, and the withdrawal"
+    assert ward.deleted(again).state is RoundState.UNCHANGED
+    assert ward.shown() == []
+
+
 def test_when_the_last_drawing_is_withdrawn_its_answer_goes_too(ward: Ward) -> None:
     drawing = ward.reader("A").draw([3, 6], now())
     ward.stored(drawing)
