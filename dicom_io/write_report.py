@@ -82,16 +82,16 @@ def write_report(
     places = places_of(source, (one.plane for one in content.suggestions))
     residual_SHW = source.onto_slices(content.residual_DHW)
     with lenient():
+        largest = _largest_sections(source, content)
         labels = [
-            _label_group(source, one, region, content.prediction, identity)
-            for one in content.measurements
-            if (region := _cross_section(source, source.onto_slices(content.labels_DHW) == one.segment.number)) is not None
+            _label_group(source, one, _cross_section(source, place, mask_HW), content.prediction, identity)
+            for one, place, mask_HW in largest
         ]
         slices = [
             _slice_group(one, rank, _region(source, place, residual_SHW[place]), identity)
             for rank, (place, one) in enumerate(zip(places, content.suggestions, strict=True), start=1)
         ]
-        shown = places or [len(source.slices) // 2]
+        shown = sorted({*places, *(place for _, place, _ in largest)}) or [len(source.slices) // 2]
         observer = hd.sr.ObservationContext(observer_device_context=device_observer())
         root = measurement_report(source, shown, observer, [*slices, *labels])
         evidence = [*evidence_of(source, shown), _segmentation(content.prediction)]
@@ -124,11 +124,20 @@ def _label_group(
     )
 
 
-def _cross_section(source: ImageSeries, mask_SHW: BoolArray) -> hd.sr.ImageRegion | None:
-    """The outline of a structure where it is largest; None where it is nowhere."""
-    place = int(np.argmax(np.count_nonzero(mask_SHW, axis=(1, 2))))
-    found = [polygon + 0.5 for polygon in outlines(mask_SHW[place])]
-    return _polyline(max(found, key=_enclosed), source, place) if found else None
+def _largest_sections(source: ImageSeries, content: ReportContent) -> list[tuple[LabelMeasurement, int, BoolArray]]:
+    """Each segment that has a voxel, the acquired slice on which it is largest, and its mask ``(row, column)`` there."""
+    labels_SHW, found = source.onto_slices(content.labels_DHW), []
+    for measured in content.measurements:
+        mask_SHW = labels_SHW == measured.segment.number
+        place = int(np.argmax(np.count_nonzero(mask_SHW, axis=(1, 2))))
+        if mask_SHW[place].any():
+            found.append((measured, place, mask_SHW[place]))
+    return found
+
+
+def _cross_section(source: ImageSeries, place: int, mask_HW: BoolArray) -> hd.sr.ImageRegion:
+    """The outline of a structure on a slice, of its largest part where there are several."""
+    return _polyline(max((polygon + 0.5 for polygon in outlines(mask_HW)), key=_enclosed), source, place)
 
 
 def _slice_group(
