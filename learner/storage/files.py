@@ -19,6 +19,7 @@ from learner.ports import CaseRecord
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 _DRAWING = "drawing_"
+_RECORD_VERSION = 2
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -146,7 +147,7 @@ class LocalCaseFiles:
 
     def put_record(self, round_id: int, record: CaseRecord) -> None:
         """See :meth:`learner.ports.CaseFiles.put_record`."""
-        arrays: Arrays = {"answer": record.labels_DHW}
+        arrays: Arrays = {"version": np.array(_RECORD_VERSION), "answer": record.labels_DHW}
         if record.annotation is not None:
             arrays |= _annotation_arrays(record.annotation)
         if record.drawing is not None:
@@ -161,9 +162,11 @@ class LocalCaseFiles:
         arrays = unpack(read_whole(path), path.name)
         back_end = arrays.get("back_end")
         drawing = {name.removeprefix(_DRAWING): array for name, array in arrays.items() if name.startswith(_DRAWING)}
+        annotation = _annotation(arrays) if "labels" in arrays else None
+        added = annotation if "version" not in arrays else None  # version 1 kept what all rounds added, and not each of them
         return CaseRecord(
-            drawing=_annotation(drawing) if drawing else None,
-            annotation=_annotation(arrays) if "labels" in arrays else None,
+            drawing=_annotation(drawing) if drawing else added,
+            annotation=annotation,
             labels_DHW=arrays["answer"].astype(np.uint8, copy=False),
             back_end_CDHW=None if back_end is None else (back_end.astype(np.float32) / 255).astype(np.float16),
         )

@@ -50,6 +50,18 @@ def test_records_come_back(tmp_path: Path) -> None:
     assert np.abs(record.back_end_CDHW.astype(float) - soft.astype(float)).max() < 0.005
 
 
+def test_a_record_of_the_first_version_keeps_its_drawing(tmp_path: Path) -> None:
+    files = LocalCaseFiles(tmp_path)
+    files.put_record(7, CaseRecord(None, annotation(), annotation().labels_DHW, None))
+    assert files.get_record(7).drawing is None, "a withdrawal adds nothing"
+    (path,) = tmp_path.rglob("*.npz")
+    with np.load(path) as stored:
+        np.savez(path, **{name: stored[name] for name in stored.files if name != "version"})
+    drawing = files.get_record(7).drawing
+    assert drawing is not None
+    assert same(drawing, annotation())
+
+
 def test_examples_come_back(tmp_path: Path) -> None:
     files = LocalCaseFiles(tmp_path)
     rng = np.random.default_rng(2)
