@@ -25,6 +25,7 @@ from dicom_io.pacs.orthanc_rest import OrthancArchive
 from dicom_io.pacs.port import Archive, Sink
 from dicom_io.pacs.scp import StorageScp
 from dicom_io.pacs.tls import client_tls, server_tls
+from dicom_io.whole_files import write_whole
 from learner.app.compute import Compute
 from learner.app.images import SeriesImages
 from learner.app.intake import Intake
@@ -44,7 +45,6 @@ from learner.node import Node
 from learner.ports import Network, Propagator, Trainer
 from learner.propagation import make_propagator
 from learner.settings import ContractSettings, LearningSettings, PacsSettings, ScpSettings, Settings, load_tasks, read_secret
-from learner.storage.files import write_whole
 from learner.storage.store import LocalStore, SystemClock
 from learner.trainer_process import TrainerProcess, stop_with_parent
 

@@ -11,7 +11,6 @@ for longest first. Drawings are small and stay. What has no room is refused as *
 from __future__ import annotations
 
 import hashlib
-import os
 import sqlite3
 import threading
 import time
@@ -26,6 +25,7 @@ from dicom_io.datasets import lenient, text
 from dicom_io.errors import NotInPacs, PacsRefused, PacsUnavailable
 from dicom_io.pacs.part10 import is_uid, read_whole
 from dicom_io.pacs.port import FeedPage, SeriesStatus
+from dicom_io.whole_files import write_whole
 
 _KEPT_MODALITIES = ("SEG", "SR", "RTSTRUCT")
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -165,7 +165,7 @@ class Inbox:
                 return
             self._make_room(len(file))
         try:
-            _write_whole(self._path(name), file)
+            write_whole(self._path(name), file)
         except OSError as error:
             raise PacsUnavailable("inbox", f"the file cannot be written ({error.strerror})", "Free some space.") from error
         with self._transaction():
@@ -292,24 +292,3 @@ def _name(dataset: Dataset) -> str:
     if not all(map(is_uid, uids)):
         raise PacsRefused("DICOM object", "one of its UIDs is none by its form", "Send a valid object.")
     return hashlib.sha256("/".join(uids[1:3]).encode()).hexdigest()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Aside, synced, renamed, the folder synced: whole or not there, whenever the power fails."""
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_name(f"{path.name}.{threading.get_ident()}.part")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    for folder in (path.parent, path.parent.parent):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

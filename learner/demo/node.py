@@ -16,13 +16,13 @@ from typing import Self
 
 from dicom_io.pacs.orthanc_rest import OrthancArchive
 from dicom_io.results import SegmentDescription
+from dicom_io.whole_files import write_whole
 from learner.demo.cases import DemoData
 from learner.demo.client import NodeClient
 from learner.demo.errors import DemoError
 from learner.demo.orthanc import LocalOrthanc, PluginOptions
 from learner.demo.report import DemoOptions
 from learner.errors import StoreError
-from learner.storage.files import write_whole
 from learner.storage.sweep import FolderLock
 
 USER = "demo"

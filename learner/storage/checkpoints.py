@@ -7,11 +7,12 @@ import json
 import sqlite3
 from pathlib import Path
 
+from dicom_io.whole_files import write_whole
 from learner.domain.checkpoint import Checkpoint
 from learner.errors import CorruptFile
 from learner.ports import Clock
 from learner.storage.database import Database
-from learner.storage.files import read_whole, write_whole
+from learner.storage.files import read_whole
 
 
 class LocalCheckpoints:

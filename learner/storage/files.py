@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from dicom_io.whole_files import write_whole
 from learner.domain.example import Example, Withdrawal
 from learner.domain.proxy import ProxyMask
 from learner.errors import CorruptFile
@@ -20,26 +20,6 @@ from learner.ports import CaseRecord
 Arrays = dict[str, npt.NDArray[np.generic]]
 _DRAWING = "drawing_"
 _RECORD_VERSION = 2
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader, or a crash at any moment, finds the old one or the new one and nothing between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with aside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.rename(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def read_whole(path: Path) -> bytes:

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from dicom_io.whole_files import write_whole
 from learner.domain.example import Example
 from learner.domain.proxy import ProxyMask
 from learner.errors import CorruptFile, StoreError
 from learner.ports import CaseRecord
-from learner.storage.files import LocalCaseFiles, write_whole
+from learner.storage.files import LocalCaseFiles
 from learner.storage.store import LocalStore
 
 
@@ -103,7 +104,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     def full(_fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("learner.storage.files.os.fsync", full)
+    monkeypatch.setattr("dicom_io.whole_files.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_whole(target, b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
