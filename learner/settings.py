@@ -170,7 +170,9 @@ class ContractSettings(_Section):
 class AnswerSettings(_Section):
     """How triggers are answered."""
 
-    propagator: str = Field("chained-flow", description="Name of the front end's propagation method.")
+    propagator: str = Field(
+        "chained-flow", description="Name of the propagation method; a task may name another (`docs/method.md` lists them)."
+    )
     keep_superseded: bool = Field(False, description="Whether results of earlier rounds stay in the archive.")
     results: tuple[
         Literal["residual-bands", "residual-map", "residual-fractional", "key-objects", "report", "contours", "captures"],
@@ -277,6 +279,7 @@ class _MatchFile(_Section):
 class _TaskFile(_Section):
     title: str = Field(min_length=1)
     answer_undrawn: bool = True
+    propagator: str = ""
     match: _MatchFile
     labels: tuple[_LabelFile, ...] = Field(min_length=1, max_length=254)
 
@@ -336,7 +339,7 @@ def load_task(path: Path) -> Task:
     )
     rule = MatchingRule(**file.match.model_dump())
     try:
-        return Task(path.stem, file.title, labels, rule, file.answer_undrawn)
+        return Task(path.stem, file.title, labels, rule, file.answer_undrawn, file.propagator)
     except ValueError as error:
         raise ConfigurationError(f"{path}: {error}; rename the file") from None
 

@@ -7,7 +7,8 @@ import hmac
 import secrets
 import ssl
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 from urllib.parse import urljoin
@@ -39,6 +40,7 @@ from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook, remember_labels
 from learner.app.worker import Worker
 from learner.domain.contract import ContractNames
+from learner.domain.task import Task
 from learner.errors import ConfigurationError
 from learner.memory.replay import ReplayMemory
 from learner.node import Node
@@ -49,6 +51,8 @@ from learner.storage.store import LocalStore, SystemClock
 from learner.trainer_process import TrainerProcess, stop_with_parent
 
 if TYPE_CHECKING:
+    from learner.evaluation.run import Makers
+    from learner.model.settings import TrainingSettings
     from learner.model.trainer import OnlineTrainer
 
 _MIB = 2**20
@@ -221,10 +225,12 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     choice = TaskChoice(tasks, store, from_annotations=settings.tasks.from_annotations)
     compute = Compute(
         Subjects(archive, store, images, choice, contract_names(settings.contract)),
+        store,
         propagator,
         ServingNetworks(store, network_loader(settings.answer.threads)),
         case_key(settings.node.data),
         ResultSettings(frozenset(settings.answer.results), settings.answer.report_class),
+        build_own_propagators(tasks),
     )
     respond_settings = RespondSettings(attempts=settings.answer.attempts, keep_superseded=settings.answer.keep_superseded)
     refusals = Refusals(archive, tasks) if settings.contract.report_refusals else None
@@ -256,28 +262,43 @@ def trainer_factory(settings: Settings, tasks: TaskBook) -> Callable[[str, int],
 
     def make(task_id: str, label_count: int) -> Trainer:
         folder, task = settings.node.data / "replay" / task_id, tasks.get(task_id)
-        return make_trainer(
-            max(label_count, len(task.labels) if task else 0), settings.learning, settings.answer.propagator, folder
-        )
+        count = max(label_count, len(task.labels) if task else 0)
+        return make_trainer({task_id: count}, settings.learning, folder)
 
     return make
 
 
-def make_trainer(label_count: int, settings: LearningSettings, propagator: str, replay: Path) -> OnlineTrainer:
-    """A new trainer with its replay memory in a folder; imports torch."""
+def make_trainer(labels: Mapping[str, int], settings: LearningSettings, replay: Path) -> OnlineTrainer:
+    """A new trainer of a model with these tasks and numbers of labels, its replay memory in a folder; imports torch."""
     from learner.model.settings import TrainingSettings  # noqa: PLC0415 - torch takes a second to import
     from learner.model.trainer import OnlineTrainer  # noqa: PLC0415
 
     memory = ReplayMemory(replay, settings.replay_mb * _MIB)
     training = TrainingSettings(threads=settings.threads, confirmed_weight=settings.confirmed_weight)
-    return OnlineTrainer(label_count, training, memory, build_propagator(propagator), settings.seed)
+    return OnlineTrainer(labels, training, memory, settings.seed)
+
+
+def build_own_propagators(tasks: Iterable[Task]) -> dict[str, Propagator]:
+    """The propagation methods of tasks that name one, by task; tasks with the same method share it and what it remembers.
+
+    Raises:
+        ConfigurationError: a task names one that there is not; names the task.
+    """
+    made: dict[str, Propagator] = {}
+    for task in tasks:
+        if task.propagator and task.propagator not in made:
+            try:
+                made[task.propagator] = build_propagator(task.propagator)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"task {task.task_id}: {error}") from None
+    return {task.task_id: made[task.propagator] for task in tasks if task.propagator}
 
 
 def build_propagator(name: str) -> Propagator:
     """The propagation method of that name.
 
     Raises:
-        ConfigurationError: if there is none; lists those that there are.
+        ConfigurationError: there is none, or it cannot be used here; lists those that there are.
     """
     try:
         return make_propagator(name)
@@ -291,7 +312,7 @@ def network_loader(threads: int) -> Callable[[bytes, int], Network]:
     def load(state: bytes, label_count: int) -> Network:
         from learner.model.serving import load_network  # noqa: PLC0415 - torch takes a second to import
 
-        return load_network(state, label_count, threads=threads)
+        return load_network(state, "", label_count, threads=threads)
 
     return load
 
@@ -305,3 +326,34 @@ def case_key(folder: Path) -> Callable[[str], str]:
         path.chmod(0o600)
     key = path.read_bytes()
     return lambda text: hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def evaluation_makers() -> Makers:
+    """What a run of the evaluation is made of: the same trainer and front ends as a node's. Imports torch."""
+    from learner.evaluation.run import Makers, TrainerOrder  # noqa: PLC0415 - torch takes a second to import
+    from learner.model.settings import TrainingSettings  # noqa: PLC0415
+    from learner.model.trainer import OnlineTrainer  # noqa: PLC0415
+
+    def trainer(order: TrainerOrder) -> OnlineTrainer:
+        settings = changed(TrainingSettings(), order.changes)
+        memory = ReplayMemory(order.replay, order.replay_mb * _MIB, order.seed)
+        return OnlineTrainer(order.labels, settings, memory, order.seed)
+
+    return Makers(trainer, build_propagator)
+
+
+def changed(settings: TrainingSettings, changes: Mapping[str, bool | float | str]) -> TrainingSettings:
+    """Training settings with some of them changed; a number becomes of the kind that the setting is of.
+
+    Raises:
+        ConfigurationError: if there is no setting of that name.
+    """
+    known = {f.name: getattr(settings, f.name) for f in fields(settings)}
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise ConfigurationError(f"there is no training setting {unknown[0]!r}; there are {', '.join(sorted(known))}")
+    numbers = {
+        name: type(known[name])(value) if isinstance(known[name], bool | int | float) else value
+        for name, value in changes.items()
+    }
+    return replace(settings, **numbers)  # type: ignore[arg-type]  # each of the kind of its default

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,13 +11,14 @@ import numpy as np
 from dicom_io.annotation import PlaneKind
 from dicom_io.volume import ImageSeries
 from learner.app.answering import CaseAnswer, answer_case
+from learner.app.experience import experience
 from learner.app.results import ResultFile, ResultSettings, RoundIdentity, build_results
 from learner.app.serving import ServingNetworks
 from learner.app.subject import NothingLeft, NothingNew, Subject, Subjects
 from learner.domain.case import Round
 from learner.domain.example import Example, Withdrawal
 from learner.domain.guidance import Suggestion
-from learner.ports import CaseRecord, Propagator
+from learner.ports import CaseRecord, Propagator, Store
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,25 +51,31 @@ class Compute:
 
     Args:
         subjects: finds what triggers are about.
+        store: what earlier cases have shown.
         propagator: the front end.
         networks: the back end as it serves.
         case_key: keyed hash of a series UID, for what the trainer sees.
         results: which objects an answer consists of.
+        own_propagators: the front end of tasks that name one, by task.
     """
 
     def __init__(
         self,
         subjects: Subjects,
+        store: Store,
         propagator: Propagator,
         networks: ServingNetworks,
         case_key: Callable[[str], str],
         results: ResultSettings | None = None,
+        own_propagators: Mapping[str, Propagator] | None = None,
     ) -> None:
         self._subjects = subjects
+        self._store = store
         self._propagator = propagator
         self._networks = networks
         self._case_key = case_key
         self._results = results
+        self._own_propagators = own_propagators or {}
 
     def answer(self, round_: Round) -> Computation:
         """The answer to a trigger.
@@ -94,10 +101,11 @@ class Compute:
             volume.geometry.spacing_DHW,
             subject.annotation,
             len(subject.task.labels),
-            self._propagator,
+            self._own_propagators.get(subject.task.task_id, self._propagator),
             serving.network if serving is not None else None,
             previous.astype(np.float32) if previous is not None else None,
             subject.acquired,
+            experience(self._store, subject.task.task_id, subject.case.case_id),
         )
         seconds = time.monotonic() - began
         checkpoint = serving.checkpoint if serving is not None else ""
@@ -122,6 +130,7 @@ class Compute:
                 annotation=subject.annotation,
                 labels_DHW=answered.answer.labels_DHW,
                 back_end_CDHW=back_end.astype(np.float16) if back_end is not None else None,
+                evidence=answered.evidence,
             ),
             example=self._example(subject, answered),
             facts=facts,

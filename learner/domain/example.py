@@ -26,6 +26,8 @@ class Example:
         proxy: the proxy mask propagated from ``annotation``.
         agreement_DHW: float32 in [0, 1], the share of the readers who drew a voxel that agree with ``annotation`` there; None
             where nobody disagrees. Known voxels count by it.
+        site: keyed hash of where the images come from; empty if unknown.
+        reader: keyed hash of who drew; empty if unknown.
     """
 
     key: str
@@ -36,6 +38,8 @@ class Example:
     annotation: SparseAnnotation
     proxy: ProxyMask
     agreement_DHW: npt.NDArray[np.float32] | None = None
+    site: str = ""
+    reader: str = ""
 
     def __post_init__(self) -> None:
         if not self.image_DHW.shape == self.annotation.labels_DHW.shape == self.proxy.confidence_DHW.shape:

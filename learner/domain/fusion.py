@@ -1,100 +1,56 @@
-"""The answer from both ends: proxy mask and network, weighted by what each has earned.
+"""The answer from both ends: proxy mask and network, each with the weight that it has earned.
 
-The network is trusted as far as it was right where a reader has shown the truth. Slices are drawn one at a time left out of the
-propagation; on them the proxy is compared with the network, and the share of the network that explains the drawing best is
-taken. An untrained network earns nothing, whatever it claims of its own certainty.
+The network is believed as far as it was right where a reader has shown the truth: :mod:`learner.domain.pooling` learns the weights
+from left-out slices. A network that foresaw nothing of what is drawn earns nothing, whatever it claims of its own certainty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import PlaneKind, SparseAnnotation
 from learner.domain.planes import main_axis
+from learner.domain.pooling import PoolWeights, pool
 from learner.domain.proxy import ProxyMask, imprint, merge_unknown, share_background
 
 FloatArray = npt.NDArray[np.float32]
 LabelArray = npt.NDArray[np.uint8]
 
-_TRUST_GRID = tuple(round(0.1 * step, 1) for step in range(10))
-_PRIOR_STRENGTH = 0.01
-_FLOOR = 0.1
 _SINGLE_GAP = 4.0
 """Slices that count as the gap where a single one is drawn."""
 _FOUND = 0.1
 """Share of the usual drawn area from which on a network has found the structure on a slice."""
-
-
-@dataclass(frozen=True, eq=False)
-class LeftOut:
-    """A drawn slice that was left out of the propagation, and what both ends made of it.
-
-    Attributes:
-        truth_HW: uint8, the reader's drawing.
-        proxy_CHW: float32 probabilities of the front end without this slice.
-        confidence_HW: float32 confidence of the front end without this slice.
-        network_CHW: float32 probabilities of the back end without this slice, or None without a network.
-    """
-
-    truth_HW: LabelArray
-    proxy_CHW: FloatArray
-    confidence_HW: FloatArray
-    network_CHW: FloatArray | None
-
-
-def blend(proxy: FloatArray, confidence: FloatArray, network: FloatArray, trust: float | FloatArray) -> FloatArray:
-    """Mean of both ends, voxel by voxel.
-
-    The network's weight is its trust t times the doubt in the proxy, against the distrust in the network times the proxy's
-    confidence c: t (1 - c) / (t (1 - c) + (1 - t) (c + 0.1)). It is 0 everywhere for t = 0, and where c = 1.
-
-    Args:
-        proxy: float32 probabilities, classes first.
-        confidence: float32 in [0, 1], of the shape of one class.
-        network: float32 probabilities of the same shape as ``proxy``.
-        trust: in [0, 1]; a number, or an array that broadcasts to one class.
-    """
-    for_network = trust * (1.0 - confidence)
-    for_proxy = (1.0 - trust) * (confidence + _FLOOR)
-    weight = (for_network / np.maximum(for_network + for_proxy, 1e-6)).astype(np.float32)
-    return np.asarray(proxy + weight * (network - proxy), dtype=np.float32)
+_USELESS = 0.4
+"""Dice up to which a network has foreseen nothing."""
 
 
 def fuse(
-    proxy: ProxyMask | None, back_end_CDHW: FloatArray | None, annotation: SparseAnnotation | None, trust: float
+    proxy: ProxyMask, back_end_CDHW: FloatArray | None, annotation: SparseAnnotation | None, weights: PoolWeights
 ) -> FloatArray:
     """Probabilities of the answer, exact on what is known.
 
-    The proxy says nothing of labels that nobody looked for, so of these the network is believed as far as it is trusted.
+    The proxy says nothing of labels that nobody looked for, so of these the network is believed if it has any weight.
 
     Args:
-        proxy: the front end, or None where nothing is drawn.
+        proxy: the front end.
         back_end_CDHW: float32 probabilities of the network, or None without one.
-        annotation: what is known, or None.
-        trust: how far to trust the network where the proxy is in doubt, in [0, 1].
-
-    Raises:
-        ValueError: if there is neither a proxy nor a network.
+        annotation: what is known; None where the proxy comes from elsewhere.
+        weights: of both ends.
     """
-    if proxy is None:
-        if back_end_CDHW is None:
-            raise ValueError("neither a drawing nor a network: there is nothing to answer from")
-        soft_CDHW = back_end_CDHW
-    elif back_end_CDHW is None or trust <= 0:
-        soft_CDHW = proxy.soft_CDHW
-    else:
-        by_slice: float | FloatArray = trust
-        soft_CDHW = proxy.soft_CDHW
+    soft_CDHW = proxy.soft_CDHW
+    if back_end_CDHW is not None and weights.back_end > 0:
+        say: float | FloatArray = 1.0
+        unknown: tuple[int, ...] = ()
         if annotation is not None:
+            unknown = annotation.unknown_labels
             across = tuple(axis for axis in range(3) if axis != main_axis(annotation))
-            by_slice = np.expand_dims(np.float32(trust) * knowledge_of_ends(back_end_CDHW, annotation), across)
-            shared_CDHW = share_background(soft_CDHW, back_end_CDHW, annotation.unknown_labels)
-            soft_CDHW = blend(soft_CDHW, np.zeros((), dtype=np.float32), shared_CDHW, trust)
-        soft_CDHW = blend(soft_CDHW, proxy.confidence_DHW, back_end_CDHW, by_slice)
+            say = np.expand_dims(knowledge_of_ends(back_end_CDHW, annotation), across)
+        known_CDHW = merge_unknown(back_end_CDHW, unknown)
+        soft_CDHW = pool(soft_CDHW, proxy.confidence_DHW, known_CDHW, weights, say)
+        soft_CDHW = share_background(soft_CDHW, back_end_CDHW, unknown)
     return soft_CDHW if annotation is None else imprint(soft_CDHW, annotation)
 
 
@@ -133,40 +89,22 @@ def knowledge_of_ends(back_end_CDHW: FloatArray, annotation: SparseAnnotation) -
     return factor
 
 
-def earned_trust(slices: Sequence[LeftOut]) -> float:
-    """The trust that reproduces left-out slices best: the largest mean Dice on a grid, less a prior against the network.
-
-    Args:
-        slices: left-out slices; those without a network are of no consequence.
-
-    Returns:
-        Trust in [0, 0.9]; 0 without any slice to go by.
-    """
-    judged = [(s, s.network_CHW) for s in slices if s.network_CHW is not None]
-    if not judged:
-        return 0.0
-    scores = []
-    for trust in _TRUST_GRID:
-        answers = [(s.truth_HW, blend(s.proxy_CHW, s.confidence_HW, n, trust).argmax(axis=0)) for s, n in judged]
-        dice = pooled_dice([t for t, _ in answers], [a for _, a in answers], len(judged[0][1]) - 1)
-        scores.append(float(np.mean(dice)) - _PRIOR_STRENGTH * trust / np.sqrt(len(judged)))
-    return _TRUST_GRID[int(np.argmax(scores))]
-
-
-def trust_from_first_drawing(truth_N: LabelArray, network_CN: FloatArray, labels: Sequence[int]) -> float:
-    """Trust where no slice can be left out: from how well the network alone foresaw what was drawn.
-
-    Half of what its mean Dice exceeds 0.4 by, on a scale that ends at 1.
+def foresight(truth_N: LabelArray, network_CN: FloatArray, labels: Sequence[int]) -> float:
+    """How well the network alone foresaw what was drawn: half of what its mean Dice exceeds 0.4 by, on a scale that ends at 1.
 
     Args:
         truth_N: uint8 labels of the drawn voxels.
         network_CN: the network's probabilities of them, before it saw the drawing.
         labels: numbers of the labels to judge by: those that somebody looked for.
+
+    Returns:
+        Value in [0, 0.5]; at 0 the network has no say on this case.
     """
     if not truth_N.size or not labels:
         return 0.0
     dice = pooled_dice([truth_N], [network_CN.argmax(axis=0)], len(network_CN) - 1)
-    return float(np.clip((np.mean([dice[number - 1] for number in labels]) - 0.4) / 0.6, 0.0, 1.0)) / 2.0
+    excess = np.mean([dice[number - 1] for number in labels]) - _USELESS
+    return float(np.clip(excess / (1 - _USELESS), 0.0, 1.0)) / 2.0
 
 
 def pooled_dice(
@@ -181,39 +119,27 @@ def pooled_dice(
     return tuple(result)
 
 
-def estimated_dice(
-    slices: Sequence[LeftOut], trust: float, answer_DHW: LabelArray, annotation: SparseAnnotation, nearness: float
-) -> tuple[float | None, ...] | None:
-    """Dice per label that the answer may be expected to have, judged by left-out slices.
+def expected_dice(soft_CDHW: FloatArray, unknown_labels: Sequence[int] = ()) -> tuple[float | None, ...]:
+    """Dice per label that the most likely labels may be expected to have, if the probabilities are calibrated.
 
-    Known slices are right. On the others the share of wrong voxels is that of the left-out slices, times ``nearness``, as
-    leaving a slice out doubles the gap that it stood in.
+    The expected overlap over the expected sizes, 2 sum(p y) / (sum(p) + sum(y)); known voxels have probability 1 and 0. Voxels
+    err together, so that the single case scatters around it.
 
     Args:
-        slices: left-out slices.
-        trust: with which the answer was fused.
-        answer_DHW: the answer.
-        annotation: what is known.
-        nearness: mean distance of undrawn slices of the answer to drawn ones, over that of the left-out slices.
+        soft_CDHW: float32 probabilities, exact where something is known.
+        unknown_labels: labels that nobody looked for.
 
     Returns:
-        One value in [0, 1] a label, None for one that nobody looked for; None without any slice to go by.
+        One value in [0, 1] a label, None for one that nobody looked for; 1 for a label that is nowhere expected.
     """
-    if not slices:
-        return None
-    answers = [
-        (s.proxy_CHW if s.network_CHW is None else blend(s.proxy_CHW, s.confidence_HW, s.network_CHW, trust)).argmax(axis=0)
-        for s in slices
-    ]
-    dice = pooled_dice([s.truth_HW for s in slices], answers, annotation.label_count)
-    known_DHW = annotation.known_DHW
+    labels_DHW = soft_CDHW.argmax(axis=0)
     result: list[float | None] = []
-    for number, value in enumerate(dice, start=1):
-        if number in annotation.unknown_labels:
+    for number, chance_DHW in enumerate(soft_CDHW[1:], start=1):
+        if number in unknown_labels:
             result.append(None)
             continue
-        labelled = answer_DHW == number
-        size = int(np.count_nonzero(labelled))
-        undrawn = float(np.count_nonzero(labelled & ~known_DHW)) / size if size else 0.0
-        result.append(float(np.clip(1.0 - undrawn * (1.0 - value) * min(nearness, 1.0), 0.0, 1.0)))
+        chosen_DHW = labels_DHW == number
+        size = float(chance_DHW.sum(dtype=np.float64)) + float(np.count_nonzero(chosen_DHW))
+        overlap = float(chance_DHW[chosen_DHW].sum(dtype=np.float64))
+        result.append(min(1.0, 2.0 * overlap / size) if size > 0.5 else 1.0)
     return tuple(result)

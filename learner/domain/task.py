@@ -75,6 +75,7 @@ class Task:
         labels: labels 1..L in order.
         match: which series belong to it.
         answer_undrawn: whether a new series gets a prediction and guidance before anything is drawn (round 0).
+        propagator: name of the propagation method; empty for the node's.
 
     Raises:
         ValueError: if the name is malformed, there is no label, or label numbers are not 1..L.
@@ -85,6 +86,7 @@ class Task:
     labels: tuple[Label, ...]
     match: MatchingRule
     answer_undrawn: bool = True
+    propagator: str = ""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", self.task_id):

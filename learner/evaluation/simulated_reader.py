@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from learner.domain.guidance import Guidance
+from learner.evaluation.hands import STEADY, Hand
 
 LabelArray = npt.NDArray[np.uint8]
 
@@ -22,13 +22,13 @@ class SimulatedReader:
     Attributes:
         truth_DHW: uint8 truth.
         label_count: labels L of the task.
-        jitter: standard deviation in pixels of a smooth displacement of drawn contours; 0 draws perfectly.
-        seed: of the jitter.
+        hand: how contours are drawn.
+        seed: of the hand.
     """
 
     truth_DHW: LabelArray
     label_count: int
-    jitter: float = 0.0
+    hand: Hand = STEADY
     seed: int = 0
     _drawn: dict[int, LabelArray] = field(default_factory=dict, init=False)
     _absent: set[int] = field(default_factory=set, init=False)
@@ -76,10 +76,10 @@ class SimulatedReader:
     def draw(self, slices: Sequence[int]) -> None:
         """Draws these slices."""
         for index in slices:
-            self._drawn[index] = self._hand(index)
+            self._drawn[index] = self.hand.draw(self.truth_DHW[index], np.random.default_rng((self.seed, index)))
 
     def annotation(self) -> SparseAnnotation | None:
-        """All that the reader has said so far; None if that is nothing."""
+        """All that the reader has said so far; None if nothing is drawn."""
         if not self._drawn:
             return None
         labels_DHW = np.zeros(self.truth_DHW.shape, dtype=np.uint8)
@@ -90,16 +90,53 @@ class SimulatedReader:
         planes = [Plane(0, i) for i in self._drawn] + [Plane(0, i, PlaneKind.ABSENT) for i in self._absent]
         return SparseAnnotation(labels_DHW, known_LDHW, tuple(sorted(planes)))
 
-    def _hand(self, index: int) -> LabelArray:
-        """The truth of a slice as this reader's hand draws it."""
-        labels_HW = self.truth_DHW[index]
-        if self.jitter <= 0:
-            return np.array(labels_HW, dtype=np.uint8)
-        rng = np.random.default_rng((self.seed, index))
-        shift = [ndimage.gaussian_filter(rng.standard_normal(labels_HW.shape), 4.0) for _ in range(2)]
-        grid = np.indices(labels_HW.shape, dtype=np.float64)
-        moved = [g + self.jitter * s / max(float(s.std()), 1e-9) for g, s in zip(grid, shift, strict=True)]
-        return np.asarray(ndimage.map_coordinates(labels_HW, moved, order=0, mode="nearest"), dtype=np.uint8)
+
+class LazyReader(SimulatedReader):
+    """Draws half of what is asked for, of that only the largest sections, and never states the ends."""
+
+    def state_extents(self) -> None:
+        """Does not bother."""
+
+    def choose(self, count: int, guidance: Guidance | None) -> tuple[int, ...]:  # noqa: ARG002 - does not listen
+        """The largest sections that are not drawn yet and have no drawn neighbour; half of ``count``, at least one."""
+        areas = np.count_nonzero(self.truth_DHW, axis=(1, 2))
+        chosen: list[int] = []
+        for index in sorted(self.object_slices, key=lambda i: (-areas[i], i)):
+            if len(chosen) < max(1, count // 2) and all(abs(index - other) > 1 for other in (*self._drawn, *chosen)):
+                chosen.append(index)
+        return tuple(sorted(chosen))
+
+
+@dataclass(eq=False)
+class ScribblingReader(SimulatedReader):
+    """Strokes that people drew, slice by slice as they are asked for; known voxels on no plane.
+
+    Attributes:
+        strokes_DHW: uint8 strokes: 0 background, 1..L labels, above L unmarked.
+    """
+
+    strokes_DHW: LabelArray = field(default_factory=lambda: np.zeros((0, 0, 0), dtype=np.uint8))
+
+    def annotation(self) -> SparseAnnotation | None:
+        """All strokes of the slices drawn so far; None if there is none. Stated ends are known planes."""
+        if not self._drawn:
+            return None
+        known_DHW = np.zeros(self.truth_DHW.shape, dtype=bool)
+        drawn = list(self._drawn)
+        known_DHW[drawn] = self.strokes_DHW[drawn] <= self.label_count
+        labels_DHW = np.where(known_DHW, self.strokes_DHW, 0).astype(np.uint8)
+        known_DHW[list(self._absent)] = True
+        planes = tuple(sorted(Plane(0, i, PlaneKind.ABSENT) for i in self._absent))
+        return SparseAnnotation(labels_DHW, np.repeat(known_DHW[None], self.label_count, axis=0), planes)
+
+    @property
+    def stroke_labels_DHW(self) -> LabelArray:
+        """Strokes of the drawn slices as label plus 1, 0 where there is none; their length is what they cost."""
+        result = np.zeros(self.truth_DHW.shape, dtype=np.uint8)
+        drawn = list(self._drawn)
+        strokes = self.strokes_DHW[drawn]
+        result[drawn] = np.where(strokes <= self.label_count, strokes + 1, 0)
+        return result
 
 
 def spread(slices: Sequence[int], count: int) -> tuple[int, ...]:

@@ -1,14 +1,17 @@
-"""Files of examples: immutable, named by the hash of their content, free of pickle and of identity."""
+"""Files of examples: immutable, named by the hash of their content, mapped into memory, free of pickle and of identity."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+import mmap
 import os
+import struct
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,14 +23,89 @@ from learner.errors import CorruptFile, StoreError
 
 _FORMAT = 1
 _SUFFIX = ".npz"
+_LOCAL_HEADER = struct.Struct("<26xHH")
+"""ZIP's local file header (APPNOTE 4.3.7): its last two fields are the lengths of name and extra field, which follow it."""
+
+FloatArray = npt.NDArray[np.float32]
+ByteArray = npt.NDArray[np.uint8]
+
+
+class StoredExample:
+    """An example as it lies on disk: quantised arrays, of which the system reads what is looked at.
+
+    Attributes:
+        header: key, task, round, site, reader, spacing and planes.
+        image_DHW: uint16; see :meth:`image`.
+        soft_LDHW: uint8 soft labels 1..L in 1/255; see :func:`soft_from_bytes`.
+        confidence_DHW: uint8, in 1/255.
+        agreement_DHW: uint8, in 1/255; None where nobody disagrees.
+        recalled_LDHW: uint8, in 1/255, what the network made of the image when it had learned it: no annotation; None if that
+            was not kept.
+
+    Raises:
+        ValueError: if the buffer holds no example.
+    """
+
+    def __init__(self, file: BinaryIO, buffer: bytes | mmap.mmap) -> None:
+        """Finds the arrays.
+
+        Args:
+            file: the file, for its directory.
+            buffer: the same content; kept.
+        """
+        arrays = _members(file, buffer)
+        self.header: dict[str, Any] = json.loads(arrays["header"].tobytes().decode())
+        if self.header["format"] != _FORMAT:
+            raise ValueError(f"format {self.header['format']} is unknown")
+        self.image_DHW: npt.NDArray[np.uint16] = arrays["image"]
+        self.soft_LDHW: ByteArray = arrays["soft"]
+        self.confidence_DHW: ByteArray = arrays["confidence"]
+        self.agreement_DHW: ByteArray | None = arrays.get("agreement")
+        self.recalled_LDHW: ByteArray | None = arrays.get("recalled")
+        self._labels_DHW: ByteArray = arrays["labels"]
+        self._known: ByteArray = arrays["known"]
+
+    @property
+    def shape_DHW(self) -> tuple[int, int, int]:
+        """Voxels along (slice, row, column)."""
+        depth, rows, columns = self.image_DHW.shape
+        return depth, rows, columns
+
+    def image(self, stored: npt.NDArray[np.uint16]) -> FloatArray:
+        """Voxels, or a part of them, as float32."""
+        return np.asarray(stored * self.header["step"] + self.header["low"], dtype=np.float32)
+
+    def annotation(self) -> SparseAnnotation:
+        """What was drawn."""
+        header, shape = self.header, self.shape_DHW
+        known = np.unpackbits(self._known, count=header["labels"] * self._labels_DHW.size)
+        planes = tuple(Plane(int(axis), int(index), PlaneKind(kind)) for axis, index, kind in header["planes"])
+        return SparseAnnotation(np.array(self._labels_DHW), known.reshape(header["labels"], *shape).astype(np.bool_), planes)
+
+    def example(self) -> Example:
+        """The whole example in memory, up to quantisation."""
+        header, spacing = self.header, self.header["spacing"]
+        soft, confidence = soft_from_bytes(self.soft_LDHW), shares_from_bytes(self.confidence_DHW)
+        return Example(
+            key=str(header["key"]),
+            task_id=str(header["task"]),
+            round_number=int(header["round"]),
+            image_DHW=self.image(self.image_DHW),
+            spacing_DHW=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
+            annotation=self.annotation(),
+            proxy=ProxyMask(soft, confidence, str(header["method"])),
+            agreement_DHW=None if self.agreement_DHW is None else shares_from_bytes(self.agreement_DHW),
+            site=str(header.get("site", "")),
+            reader=str(header.get("reader", "")),
+        )
 
 
 class ExampleFiles:
     """A folder of examples.
 
     The image is quantised to 16 bits between its extremes, soft labels, confidence and agreement to 8 bits, known masks are
-    packed bits; who drew and which object it came from are left out. Reading gives what was written up to that, the same every
-    time.
+    packed bits; who drew and which object it came from are left out, but for keyed hashes. Nothing is compressed, so that the
+    arrays can be mapped. Reading gives what was written up to that, the same every time.
 
     Args:
         folder: made if absent.
@@ -35,9 +113,14 @@ class ExampleFiles:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._verified: set[str] = set()
 
-    def write(self, example: Example) -> tuple[str, int]:
+    def write(self, example: Example, recalled_LDHW: FloatArray | None = None) -> tuple[str, int]:
         """Writes the example aside, syncs, and renames it into place.
+
+        Args:
+            example: what to write.
+            recalled_LDHW: float32, what the network makes of the image, labels 1..L; kept apart from what was drawn.
 
         Returns:
             The file's name and its size in bytes.
@@ -45,7 +128,7 @@ class ExampleFiles:
         Raises:
             StoreError: if the folder cannot be written.
         """
-        content = _encode(example)
+        content = encode(example, recalled_LDHW)
         name = hashlib.sha256(content).hexdigest() + _SUFFIX
         target = self._folder / name
         try:
@@ -73,22 +156,22 @@ class ExampleFiles:
         finally:
             os.close(folder)
 
-    def read(self, name: str) -> Example:
-        """The example of a file.
+    def open(self, name: str) -> StoredExample:
+        """The example of a file, mapped. Its hash is checked the first time that this object opens it.
 
         Raises:
             CorruptFile: if the content does not have the hash that names it, or is no example.
             StoreError: if the file is missing or cannot be read.
         """
         try:
-            content = (self._folder / name).read_bytes()
+            with (self._folder / name).open("rb") as file:
+                if name not in self._verified and hashlib.file_digest(file, "sha256").hexdigest() + _SUFFIX != name:
+                    raise CorruptFile(f"replay file {name} does not have the content that its name says")
+                self._verified.add(name)
+                return StoredExample(file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except OSError as error:
             raise StoreError(f"replay file {name} cannot be read: {error.strerror}") from error
-        if hashlib.sha256(content).hexdigest() + _SUFFIX != name:
-            raise CorruptFile(f"replay file {name} does not have the content that its name says")
-        try:
-            return _decode(content)
-        except (ValueError, KeyError, TypeError, OSError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, zipfile.BadZipFile, struct.error) as error:
             raise CorruptFile(f"replay file {name} holds no example: {error}") from error
 
     def remove_all_but(self, wanted: set[str]) -> int:
@@ -98,10 +181,12 @@ class ExampleFiles:
         unwanted = [p for p in self._folder.iterdir() if p.suffix in {_SUFFIX, ".part"} and p.name not in wanted]
         for path in unwanted:
             path.unlink(missing_ok=True)
+            self._verified.discard(path.name)
         return len(unwanted)
 
 
-def _encode(example: Example) -> bytes:
+def encode(example: Example, recalled_LDHW: FloatArray | None = None) -> bytes:
+    """The content of an example's file; the same example gives the same bytes."""
     image = np.nan_to_num(example.image_DHW)
     low, high = float(image.min(initial=0)), float(image.max(initial=0))
     step = max((high - low) / 65535.0, 1e-30)
@@ -110,6 +195,8 @@ def _encode(example: Example) -> bytes:
         "key": example.key,
         "task": example.task_id,
         "round": example.round_number,
+        "site": example.site,
+        "reader": example.reader,
         "spacing": list(example.spacing_DHW),
         "low": low,
         "step": step,
@@ -117,51 +204,58 @@ def _encode(example: Example) -> bytes:
         "labels": example.annotation.label_count,
         "planes": [[plane.axis, plane.index, plane.kind.value] for plane in example.annotation.planes],
     }
-    optional = {} if example.agreement_DHW is None else {"agreement": _to_bytes(example.agreement_DHW)}
+    optional = {"agreement": example.agreement_DHW, "recalled": recalled_LDHW}
     buffer = io.BytesIO()
     np.savez(
         buffer,
         allow_pickle=False,
         header=np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8),
         image=np.round((image.astype(np.float64) - low) / step).astype(np.uint16),
-        soft=_to_bytes(example.proxy.soft_CDHW[1:]),
-        confidence=_to_bytes(example.proxy.confidence_DHW),
+        soft=to_bytes(example.proxy.soft_CDHW[1:]),
+        confidence=to_bytes(example.proxy.confidence_DHW),
         labels=example.annotation.labels_DHW,
         known=np.packbits(example.annotation.known_LDHW),
-        **optional,
+        **{name: to_bytes(values) for name, values in optional.items() if values is not None},
     )
     return buffer.getvalue()
 
 
-def _to_bytes(shares: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+def to_bytes(shares: FloatArray) -> ByteArray:
+    """Numbers in [0, 1] as uint8, in 1/255."""
     return np.round(np.clip(shares, 0, 1) * 255).astype(np.uint8)
 
 
-def _decode(content: bytes) -> Example:
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        header = json.loads(arrays["header"].tobytes().decode())
-        if header["format"] != _FORMAT:
-            raise ValueError(f"format {header['format']} is unknown")
-        stored: npt.NDArray[np.uint16] = arrays["image"]
-        image = (stored.astype(np.float64) * header["step"] + header["low"]).astype(np.float32)
-        foreground = arrays["soft"].astype(np.float32) / 255
-        labels: npt.NDArray[np.uint8] = arrays["labels"]
-        size = header["labels"] * labels.size
-        known = np.unpackbits(arrays["known"], count=size).reshape(header["labels"], *labels.shape).astype(bool)
-        confidence = arrays["confidence"].astype(np.float32) / 255
-        agreement = arrays["agreement"].astype(np.float32) / 255 if "agreement" in arrays else None
-    background = np.clip(1 - foreground.sum(axis=0, keepdims=True), 0, 1)
-    soft = np.concatenate([background, foreground])
-    soft = (soft / np.maximum(soft.sum(axis=0), 1e-6)).astype(np.float32)
-    planes = tuple(Plane(int(axis), int(index), PlaneKind(kind)) for axis, index, kind in header["planes"])
-    spacing = header["spacing"]
-    return Example(
-        key=str(header["key"]),
-        task_id=str(header["task"]),
-        round_number=int(header["round"]),
-        image_DHW=image,
-        spacing_DHW=(float(spacing[0]), float(spacing[1]), float(spacing[2])),
-        annotation=SparseAnnotation(labels, known, planes),
-        proxy=ProxyMask(soft, confidence, str(header["method"])),
-        agreement_DHW=agreement,
-    )
+def shares_from_bytes(stored: ByteArray) -> FloatArray:
+    """Float32 numbers in [0, 1] from uint8, in 1/255."""
+    return np.asarray(stored * np.float32(1 / 255), dtype=np.float32)
+
+
+def soft_from_bytes(foreground_LDHW: ByteArray) -> FloatArray:
+    """Soft labels 0..L, float32 ``(L + 1, D, H, W)`` that sum to 1, from those of 1..L in 1/255."""
+    soft = np.empty((len(foreground_LDHW) + 1, *foreground_LDHW.shape[1:]), dtype=np.float32)
+    np.multiply(foreground_LDHW, np.float32(1 / 255), out=soft[1:])
+    total = soft[1:].sum(axis=0)
+    soft[0] = np.clip(1 - total, 0, 1)
+    soft /= np.maximum(total, 1)  # where rounding made the labels' sum exceed 1
+    return soft
+
+
+def _members(file: BinaryIO, buffer: bytes | mmap.mmap) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an uncompressed ``.npz``, as views of the buffer that holds it."""
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+    return {member.filename.removesuffix(".npy"): _member(member, buffer) for member in members}
+
+
+def _member(member: zipfile.ZipInfo, buffer: bytes | mmap.mmap) -> npt.NDArray[Any]:
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ValueError("a compressed array cannot be mapped")
+    lengths = _LOCAL_HEADER.unpack_from(buffer, member.header_offset)
+    begin = member.header_offset + _LOCAL_HEADER.size + sum(lengths)
+    stream = io.BytesIO(buffer[begin : begin + min(member.file_size, 4096)])
+    if np.lib.format.read_magic(stream) != (1, 0):
+        raise ValueError("an array of a later version of numpy's format")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
+    if fortran_order or dtype.hasobject:
+        raise ValueError("an array that cannot be mapped")
+    return np.ndarray(shape, dtype, buffer, begin + stream.tell())

@@ -21,8 +21,8 @@ def augment(items: Tensor, plan: Plan, settings: TrainingSettings, rng: np.rando
     """A batch of :class:`~learner.model.sampling.Sampler` items, changed at random.
 
     Args:
-        items: ``(N, K, d, h, w)``; geometry changes all channels alike (linear interpolation keeps soft labels valid),
-            intensity only the image's.
+        items: ``(N, K, d, h, w)``, on any device, may be changed; geometry changes all channels alike (linear
+            interpolation keeps soft labels valid), intensity only the image's.
         plan: of the network.
         settings: how much.
         rng: source of all randomness.
@@ -38,24 +38,30 @@ def augment(items: Tensor, plan: Plan, settings: TrainingSettings, rng: np.rando
 
 
 def _geometry(items: Tensor, plan: Plan, settings: TrainingSettings, rng: np.random.Generator) -> Tensor:
-    matrices = np.stack([_matrix(plan, settings, rng) for _ in range(items.shape[0])])
-    if plan.dimensions == 2:
-        theta = torch.from_numpy(matrices[:, 1:, 1:])
-        theta = torch.cat([theta.flip(1, 2), theta.new_zeros(len(theta), 2, 1)], dim=2)
-        flat = items[:, :, 0]
-        grid = F.affine_grid(theta, list(flat.shape), align_corners=False)
-        return F.grid_sample(flat, grid, mode="bilinear", padding_mode="border", align_corners=False)[:, :, None]
-    theta = torch.from_numpy(matrices)
-    theta = torch.cat([theta.flip(1, 2), theta.new_zeros(len(theta), 3, 1)], dim=2)
-    grid = F.affine_grid(theta, list(items.shape), align_corners=False)
-    return F.grid_sample(items, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    """Resamples those items that are moved at all."""
+    matrices = [_matrix(plan, settings, rng) for _ in range(items.shape[0])]
+    moved = [number for number, matrix in enumerate(matrices) if matrix is not None]
+    if not moved:
+        return items
+    first = 3 - plan.dimensions
+    theta = torch.from_numpy(np.stack([matrix[first:, first:] for matrix in matrices if matrix is not None])).to(items.device)
+    theta = torch.cat([theta.flip(1, 2), theta.new_zeros(len(theta), plan.dimensions, 1)], dim=2)
+    source = items[moved] if len(moved) < len(items) else items
+    source = source[:, :, 0] if plan.dimensions == 2 else source
+    grid = F.affine_grid(theta, list(source.shape), align_corners=False)
+    result = F.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    result = result[:, :, None] if plan.dimensions == 2 else result
+    if len(moved) == len(items):
+        return result
+    items[moved] = result
+    return items
 
 
-def _matrix(plan: Plan, settings: TrainingSettings, rng: np.random.Generator) -> FloatArray:
-    """Rotation and scaling about the patch's centre in normalised coordinates, axes (d, h, w), true to millimetres."""
+def _matrix(plan: Plan, settings: TrainingSettings, rng: np.random.Generator) -> FloatArray | None:
+    """Rotation and scaling about the patch's centre in normalised coordinates, axes (d, h, w), true to millimetres; or none."""
     draws = rng.uniform(-1, 1, size=7)
     if draws[6] > 2 * _GEOMETRY_SHARE - 1:
-        return np.eye(3, dtype=np.float32)
+        return None
     angles = np.radians(settings.rotation_degrees) * draws[:3]
     if plan.dimensions == 2:
         angles[1:] = 0
@@ -80,12 +86,15 @@ def _intensity(image: Tensor, rng: np.random.Generator) -> Tensor:
     low, high = image.amin(), image.amax()
     width = (high - low).clamp_min(1e-6)
     image = ((image - low) / width) ** math.exp(gamma) * width + low
-    ramps = [torch.linspace(-1, 1, size) * float(slope) for size, slope in zip(image.shape[1:], slopes, strict=True)]
+    ramps = [
+        torch.linspace(-1, 1, size, device=image.device) * float(slope)
+        for size, slope in zip(image.shape[1:], slopes, strict=True)
+    ]
     field = ramps[1][:, None] + ramps[2][None, :]
     if image.shape[1] > 1:
         field = ramps[0][:, None, None] + field[None]
     image = image * math.exp(contrast) * (1 + field) + float(brightness)
     if noise > 0.5:
         grain = rng.standard_normal(tuple(image.shape), dtype=np.float32) * np.float32(0.2 * (noise - 0.5))
-        image = image + torch.from_numpy(grain)
+        image = image + torch.from_numpy(grain).to(image.device)
     return image

@@ -27,13 +27,18 @@ def soft_cross_entropy(logits: Tensor, target: Tensor, weight: Tensor, unknown: 
         weight: ``(N, ...)``, not negative; the mean is over the sum of weights, so that its scale does not matter.
         unknown: which labels nobody looked for.
     """
-    logarithms = F.log_softmax(logits, dim=1)
+    sums = _cross_entropy_sums(F.log_softmax(logits, dim=1), target, weight, unknown)
+    return sums.sum() / weight.sum().clamp_min(1e-6)
+
+
+def _cross_entropy_sums(logarithms: Tensor, target: Tensor, weight: Tensor, unknown: Tensor | None) -> Tensor:
+    """The weighted sum over each item's voxels, ``(N,)``; see :func:`soft_cross_entropy`."""
     per_voxel = -(target * logarithms).sum(dim=1)
     if unknown is not None:
-        others = _over_space(~_open_classes(unknown), logits)
+        others = _over_space(~_open_classes(unknown), logarithms)
         is_open = (1 - target.sum(dim=1)).clamp_min(0)
         per_voxel = per_voxel - is_open * logarithms.masked_fill(others, -torch.inf).logsumexp(dim=1)
-    return (per_voxel * weight).sum() / weight.sum().clamp_min(1e-6)
+    return (per_voxel * weight).flatten(1).sum(dim=1)
 
 
 def open_up(probabilities: Tensor, unknown: Tensor) -> Tensor:
@@ -81,13 +86,18 @@ def dice_semimetric(
 
 def segmentation_loss(
     logits: Tensor, target: Tensor, weight: Tensor, dice_weight: float, unknown: Tensor | None = None
-) -> Tensor:
-    """Weighted soft cross-entropy plus ``dice_weight`` times the Dice semimetric loss."""
-    logits = logits.float()
-    loss = soft_cross_entropy(logits, target, weight, unknown)
+) -> tuple[Tensor, Tensor]:
+    """Weighted soft cross-entropy plus ``dice_weight`` times the Dice semimetric loss.
+
+    Returns:
+        The loss, and the cross-entropy of each item ``(N,)`` without gradient.
+    """
+    logarithms = F.log_softmax(logits.float(), dim=1)
+    sums, weights = _cross_entropy_sums(logarithms, target, weight, unknown), weight.flatten(1).sum(dim=1)
+    loss = sums.sum() / weights.sum().clamp_min(1e-6)
     if dice_weight > 0:
-        loss = loss + dice_weight * dice_semimetric(torch.softmax(logits, dim=1), target, weight, unknown)
-    return loss
+        loss = loss + dice_weight * dice_semimetric(logarithms.exp(), target, weight, unknown)
+    return loss, (sums / weights.clamp_min(1e-6)).detach()
 
 
 def temporal_blend(target: Tensor, earlier: Tensor, confidence: Tensor, share: float) -> Tensor:
@@ -104,26 +114,3 @@ def temporal_blend(target: Tensor, earlier: Tensor, confidence: Tensor, share: f
     """
     w = (share * (1 - confidence))[:, None]
     return (1 - w) * target + w * earlier
-
-
-def spatial_smoothing(target_CDHW: Tensor, share: float, *, through_plane: bool) -> Tensor:
-    """Soft labels blended with their Gaussian blur, after spatially varying label smoothing (Islam and Glocker, IPMI 2021).
-
-    Their kernel: 3x3(x3) Gaussian with sigma 1, the centre's weight equal to the sum of its neighbours'.
-
-    Args:
-        target_CDHW: float32 soft labels.
-        share: 0 leaves them as they are, 1 is the full smoothing of the paper.
-        through_plane: whether slices blend with their neighbours as well; not wise when slices are thick.
-    """
-    if share <= 0:
-        return target_CDHW
-    line = torch.exp(-0.5 * torch.tensor([-1.0, 0.0, 1.0]) ** 2)
-    depth = line if through_plane else torch.tensor([1.0])
-    kernel = depth[:, None, None] * line[None, :, None] * line[None, None, :]
-    centre = tuple(size // 2 for size in kernel.shape)
-    kernel[centre] = kernel.sum() - kernel[centre]
-    kernel = kernel / kernel.sum()
-    pad = (1, 1, 1, 1, 1, 1) if through_plane else (1, 1, 1, 1, 0, 0)
-    blurred = F.conv3d(F.pad(target_CDHW[:, None], pad, mode="replicate"), kernel[None, None])[:, 0]
-    return (1 - share) * target_CDHW + share * blurred

@@ -1,7 +1,8 @@
-"""The network of a plan: a small U-Net with instance normalisation (MONAI's DynUNet), and how it is run."""
+"""The network: a small U-Net with instance normalisation (MONAI's DynUNet) as trunk, a head for each task."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import cast
 
@@ -10,20 +11,63 @@ from monai.networks.nets.dynunet import DynUNet
 from torch import Tensor, nn
 
 from learner.model.plan import Plan
-from learner.model.settings import Precision
+from learner.model.settings import DeviceName, Precision
+
+CPU = torch.device("cpu")
 
 
-def build_network(plan: Plan, seed: int) -> nn.Module:
-    """A network with fresh weights; the same plan and seed give the same weights.
+class SharedNetwork(nn.Module):
+    """One trunk for all tasks of a model.
 
-    Input is ``(N, image channels + condition channels, [D,] H, W)``, output ``(N, L + 1, [D,] H, W)`` logits.
+    Of its own each task has the last 1x1 convolution. With one task it is a plain DynUNet.
+
+    Args:
+        plans: of the tasks, in the order in which they came; dimensions, filters and strides are the same in all.
+        seed: of the weights.
     """
+
+    def __init__(self, plans: Sequence[Plan], seed: int) -> None:
+        super().__init__()
+        whole = [_dynunet(plan, seed if number == 0 else number) for number, plan in enumerate(plans)]
+        trunk = whole[0]
+        self.down = nn.ModuleList([trunk.input_block, *trunk.downsamples, trunk.bottleneck])
+        self.up = nn.ModuleList(trunk.upsamples)
+        self.heads = nn.ModuleList([one.output_block.conv.conv for one in whole])
+
+    def forward(self, batch: Tensor, task: int = 0) -> Tensor:
+        """Logits ``(N, L + 1, [D,] H, W)``.
+
+        Args:
+            batch: ``(N, image channels, [D,] H, W)``.
+            task: number of the task.
+        """
+        values = [self.down[0](batch)]
+        for block in self.down[1:]:
+            values.append(block(values[-1]))
+        value = values.pop()
+        for block in self.up:
+            value = block(value, values.pop())
+        return _pointwise(value, self.heads[task])
+
+
+def _pointwise(values: Tensor, convolution: nn.Module) -> Tensor:
+    """A 1x1 convolution as a matrix product: for few outputs, on one CPU thread, 5 ms and not 21 forth and back."""
+    weight, bias = cast("Tensor", convolution.weight).flatten(1), cast("Tensor", convolution.bias)
+    items, outputs = len(values), len(weight)
+    product = torch.baddbmm(
+        bias[None, :, None].expand(items, outputs, 1), weight[None].expand(items, -1, -1), values.flatten(2)
+    )
+    return product.view(items, outputs, *values.shape[2:])
+
+
+def _dynunet(plan: Plan, seed: int) -> DynUNet:
+    """A plain network with fresh weights; the same plan and seed give the same weights."""
     strides: list[list[int]] = [list(stride)[-plan.dimensions :] for stride in plan.strides]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = DynUNet(
+        return DynUNet(
             spatial_dims=plan.dimensions,
-            in_channels=plan.image_channels + plan.condition_channels,
+            in_channels=plan.image_channels,
             out_channels=plan.label_count + 1,
             kernel_size=[3] * len(strides),
             strides=strides,
@@ -31,7 +75,30 @@ def build_network(plan: Plan, seed: int) -> nn.Module:
             filters=list(plan.filters),
             norm_name=("INSTANCE", {"affine": True}),
         )
-    return cast("nn.Module", network)
+
+
+def build_network(plans: Iterable[Plan], seed: int) -> SharedNetwork:
+    """A network with fresh weights; the same plans and seed give the same weights. See :class:`SharedNetwork`."""
+    return SharedNetwork(list(plans), seed)
+
+
+def weights_of_task(weights: dict[str, Tensor], task: int) -> dict[str, Tensor]:
+    """The weights of a network that serves one of the tasks alone."""
+    result = {}
+    for name, value in weights.items():
+        part, _, rest = name.partition(".")
+        if part != "heads":
+            result[name] = value
+        elif rest.split(".")[0] == str(task):
+            result[".".join([part, "0", *rest.split(".")[1:]])] = value
+    return result
+
+
+def choose_device(name: DeviceName) -> torch.device:
+    """The device of that name; ``auto`` is CUDA where there is any."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
 
 
 def bf16_in_hardware() -> bool:
@@ -46,12 +113,19 @@ def bf16_in_hardware() -> bool:
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
-def precision_context(precision: Precision) -> AbstractContextManager[object]:
-    """The autocast context of a precision; ``auto`` asks the hardware."""
-    enabled = precision == "bf16" or (precision == "auto" and bf16_in_hardware())
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled)
+def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """The autocast context of a precision on a device; ``auto`` asks the hardware."""
+    enabled = precision == "bf16"
+    if precision == "auto":
+        enabled = torch.cuda.is_bf16_supported() if device.type == "cuda" else bf16_in_hardware()
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def copy_weights(network: nn.Module) -> dict[str, Tensor]:
     """Weights that stay as they are while training goes on."""
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
+
+
+def plain_parameters(plan: Plan) -> list[str]:
+    """Names of the parameters of a plain DynUNet, in the order in which an optimizer counts them."""
+    return [name for name, _ in _dynunet(plan, seed=0).named_parameters()]

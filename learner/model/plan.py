@@ -1,4 +1,4 @@
-"""The plan: what network, grid and patch fit the data, decided once from the first example's fingerprint.
+"""The plan: what network, grid and patch fit the data of a task, decided once from its first example's fingerprint.
 
 As nnU-Net does (Isensee et al., Nature Methods 2021), shape and spacing decide; unlike it, the budget is that of a CPU which
 works beside readers: about 0.1-0.3 s a training step. Near-isotropic data get a small 3D U-Net. Thick slices get a 2.5D
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import cast
 
 from learner.errors import StoreError
@@ -23,7 +23,8 @@ _FINEST_3D_MM = 0.8
 _LARGEST_SLICE = 256
 _LARGEST_VOLUME = 2_000_000
 _PATCH_VOXELS = 98_000
-_BATCH_VOXELS = 184_000
+_BATCH_VOXELS_2D = 184_000
+_BATCH_VOXELS_3D = 104_000
 _LARGEST_PATCH_2D = 50_176
 _FILTERS = (16, 32, 64, 96, 128)
 
@@ -56,11 +57,6 @@ class Plan:
     def image_channels(self) -> int:
         """Channels that carry the image."""
         return self.context
-
-    @property
-    def condition_channels(self) -> int:
-        """Channels that carry the proxy: soft labels of background and labels, and the confidence."""
-        return self.label_count + 2
 
     @property
     def factors(self) -> Triple:
@@ -104,26 +100,32 @@ class Plan:
             raise StoreError(f"the checkpoint holds no readable network plan: {error}") from error
 
 
-def plan_for(shape_DHW: Triple, spacing_DHW: Spacing, label_count: int) -> Plan:
-    """The plan for data like this first example.
+def plan_for(
+    shape_DHW: Triple, spacing_DHW: Spacing, label_count: int, dimensions: int | None = None, trunk: Plan | None = None
+) -> Plan:
+    """The plan for data like this first example of a task.
 
     Args:
         shape_DHW: voxels along (slice, row, column).
         spacing_DHW: distance of voxel centres in mm.
         label_count: labels L of the task.
+        dimensions: of the network, 2 or 3; None to let the data decide.
+        trunk: plan of a task whose network is shared: same dimensions, filters and strides, but this task's grid and patch.
     """
-    in_plane = max(spacing_DHW[1:])
-    if spacing_DHW[0] / in_plane > _THICK_RATIO or shape_DHW[0] < 8:
-        return _plan_2d(shape_DHW, spacing_DHW, label_count)
-    return _plan_3d(shape_DHW, spacing_DHW, label_count)
+    if trunk is not None:
+        dimensions = trunk.dimensions
+    if dimensions is None:
+        dimensions = 2 if spacing_DHW[0] / max(spacing_DHW[1:]) > _THICK_RATIO or shape_DHW[0] < 8 else 3
+    plan = (_plan_2d if dimensions == 2 else _plan_3d)(shape_DHW, spacing_DHW, label_count, trunk)
+    return plan if trunk is None else replace(plan, filters=trunk.filters, strides=trunk.strides)
 
 
-def _plan_2d(shape_DHW: Triple, spacing_DHW: Spacing, label_count: int) -> Plan:
+def _plan_2d(shape_DHW: Triple, spacing_DHW: Spacing, label_count: int, trunk: Plan | None) -> Plan:
     largest_mm = max(size * spacing for size, spacing in zip(shape_DHW[1:], spacing_DHW[1:], strict=True))
     finest = max(_FINEST_2D_MM, largest_mm / _LARGEST_SLICE)
     target = (spacing_DHW[0], max(spacing_DHW[1], finest), max(spacing_DHW[2], finest))
     sizes = [round(n * s / t) for n, s, t in zip(shape_DHW[1:], spacing_DHW[1:], target[1:], strict=True)]
-    pools, patch = _pools_and_patch(sizes, len(_FILTERS) - 1)
+    pools, patch = _pools_and_patch(sizes, len(_FILTERS) - 1, trunk.factors[1:] if trunk else None)
     while math.prod(patch) > _LARGEST_PATCH_2D:
         longest = patch.index(max(patch))
         patch[longest] -= 2 ** pools[longest]
@@ -133,13 +135,13 @@ def _plan_2d(shape_DHW: Triple, spacing_DHW: Spacing, label_count: int) -> Plan:
         label_count=label_count,
         spacing_DHW=target,
         patch_DHW=(1, patch[0], patch[1]),
-        batch=min(16, max(4, _BATCH_VOXELS // (patch[0] * patch[1]))),
+        batch=min(16, max(4, _BATCH_VOXELS_2D // (patch[0] * patch[1]))),
         filters=_FILTERS[: 1 + max(pools)],
         strides=_strides((0, pools[0], pools[1])),
     )
 
 
-def _plan_3d(shape_DHW: Triple, spacing_DHW: Spacing, label_count: int) -> Plan:
+def _plan_3d(shape_DHW: Triple, spacing_DHW: Spacing, label_count: int, trunk: Plan | None) -> Plan:
     target = [max(spacing, _FINEST_3D_MM) for spacing in spacing_DHW]
     extent = [size * spacing for size, spacing in zip(shape_DHW, spacing_DHW, strict=True)]
     while math.prod(e / t for e, t in zip(extent, target, strict=True)) > _LARGEST_VOLUME:
@@ -149,14 +151,14 @@ def _plan_3d(shape_DHW: Triple, spacing_DHW: Spacing, label_count: int) -> Plan:
     while math.prod(sizes) > _PATCH_VOXELS:
         largest_mm = max(size * t for size, t in zip(sizes, target, strict=True))
         sizes = [int(size * 0.95) if size * t == largest_mm else size for size, t in zip(sizes, target, strict=True)]
-    pools, patch = _pools_and_patch(sizes, 3)
+    pools, patch = _pools_and_patch(sizes, 3, trunk.factors if trunk else None)
     return Plan(
         dimensions=3,
         context=1,
         label_count=label_count,
         spacing_DHW=cast("Spacing", tuple(target)),
         patch_DHW=(patch[0], patch[1], patch[2]),
-        batch=min(4, max(1, _BATCH_VOXELS // max(1, round(math.prod(patch) * 0.85)))),
+        batch=min(4, max(2, _BATCH_VOXELS_3D // max(1, round(math.prod(patch) * 0.85)))),
         filters=(16, 32, 64, 128)[: 1 + max(pools)],
         strides=_strides((pools[0], pools[1], pools[2])),
     )
@@ -169,13 +171,23 @@ def _strides(pools: Triple) -> tuple[Triple, ...]:
     return ((1, 1, 1), *later)
 
 
-def _pools_and_patch(sizes: list[int], most: int) -> tuple[list[int], list[int]]:
-    """How often each axis is halved, and the patch that this allows; the network has at least three stages."""
-    pools = [_pools(size, most) for size in sizes]
+def _pools_and_patch(sizes: list[int], most: int, factors: tuple[int, ...] | None) -> tuple[list[int], list[int]]:
+    """How often each axis is halved, and the patch that this allows; the network has at least three stages.
+
+    Args:
+        sizes: voxels of the volume along each axis.
+        most: halvings at most.
+        factors: how much a network that is there already shrinks each axis; None if the sizes decide.
+    """
     least = 1
+    if factors is not None:
+        pools = [factor.bit_length() - 1 for factor in factors]
+        least = 2 * max(factors) if all(size <= factor for size, factor in zip(sizes, factors, strict=True)) else 1
+        return pools, [_multiple(max(size, least), factor) for size, factor in zip(sizes, factors, strict=True)]
+    pools = [_pools(size, most) for size in sizes]
     if max(pools) < 2:
         pools, least = [2] * len(sizes), 8
-    return pools, [_round_up(max(size, least), 2**pool) for size, pool in zip(sizes, pools, strict=True)]
+    return pools, [_multiple(max(size, least), 2**pool) for size, pool in zip(sizes, pools, strict=True)]
 
 
 def _pools(size: int, most: int) -> int:
@@ -186,5 +198,6 @@ def _pools(size: int, most: int) -> int:
     return count
 
 
-def _round_up(size: int, multiple: int) -> int:
-    return -(-size // multiple) * multiple
+def _multiple(size: int, factor: int) -> int:
+    """The largest multiple that fits into the size, so that no step is spent on padding; at least one."""
+    return max(1, size // factor) * factor

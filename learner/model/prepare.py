@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
 
 from dicom_io.annotation import Plane, SparseAnnotation
 from learner.domain.example import Example
@@ -40,6 +41,11 @@ def resample(array_CDHW: FloatArray, shape_DHW: Triple) -> FloatArray:
     if array_CDHW.shape[1:] == shape_DHW:
         return array_CDHW
     tensor = torch.from_numpy(np.array(array_CDHW, dtype=np.float32))  # a copy: torch wants arrays that may be written
+    return resample_tensor(tensor, shape_DHW).numpy()
+
+
+def resample_tensor(tensor: Tensor, shape_DHW: Triple) -> Tensor:
+    """:func:`resample` of a float32 tensor ``(C, D, H, W)``, on the device where it is."""
     depth = tensor.shape[1]
     if tuple(tensor.shape[2:]) != shape_DHW[1:]:
         tensor = F.interpolate(tensor, size=shape_DHW[1:], mode="bilinear", antialias=True, align_corners=False)
@@ -50,7 +56,7 @@ def resample(array_CDHW: FloatArray, shape_DHW: Triple) -> FloatArray:
             flat, size=(flat.shape[2], shape_DHW[0]), mode="bilinear", antialias=shape_DHW[0] < depth, align_corners=False
         )
         tensor = flat[:, 0].permute(0, 2, 1).reshape(channels, *shape_DHW)
-    return tensor.contiguous().numpy()
+    return tensor.contiguous()
 
 
 def working_image(plan: Plan, image_DHW: FloatArray, spacing_DHW: Spacing) -> FloatArray:
@@ -149,4 +155,6 @@ def working_example(plan: Plan, example: Example) -> Example:
         annotation=annotation,
         proxy=ProxyMask(proxy.soft_CDHW, confidence, proxy.method),
         agreement_DHW=agreement,
+        site=example.site,
+        reader=example.reader,
     )

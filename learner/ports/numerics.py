@@ -44,13 +44,12 @@ class Propagator(Protocol):
 class Network(Protocol):
     """The back end as it serves: one checkpoint's weights."""
 
-    def predict(self, image_DHW: FloatArray, spacing_DHW: tuple[float, float, float], proxy: ProxyMask | None) -> FloatArray:
+    def predict(self, image_DHW: FloatArray, spacing_DHW: tuple[float, float, float]) -> FloatArray:
         """Probabilities of background and labels, float32 ``(C, D, H, W)``.
 
         Args:
             image_DHW: float32 voxels as the series gives them.
             spacing_DHW: distance of voxel centres in mm.
-            proxy: the proxy mask to condition on, or None for the network on its own.
         """
         ...
 
@@ -75,7 +74,7 @@ class LearnReport:
 
 
 class Trainer(Protocol):
-    """The back end as it learns: owns the weights being trained and the replay memory of one model."""
+    """The back end as it learns: owns the weights being trained and the replay memory of one model, of one task or several."""
 
     @property
     def steps(self) -> int:
@@ -85,13 +84,26 @@ class Trainer(Protocol):
     def learn(self, example: Example, steps: int, between_steps: Callable[[], None]) -> LearnReport:
         """Trains on ``example`` and on replayed ones, then remembers it.
 
-        Deterministic: the same state, example and number of steps give the same weights.
+        Deterministic on a CPU: the same state, example and number of steps give the same weights. The example's ``task_id``
+        names the task; one that the model does not have yet is added.
 
         Args:
             example: the new case, or a case seen before with more drawn on it.
             steps: training steps to make.
             between_steps: called before each step; may wait (a reader goes first) or raise (the lease is lost).
         """
+        ...
+
+    def rehearse(self, steps: int, between_steps: Callable[[], None]) -> LearnReport:
+        """Trains on what is remembered and on nothing else; no steps are made if that is nothing."""
+        ...
+
+    def remember(self, example: Example) -> None:
+        """Takes an example into what is replayed, without training on it."""
+        ...
+
+    def network(self, task_id: str = "") -> Network:
+        """The weights of a task as they serve now; ``task_id`` may be left out where the model has one task."""
         ...
 
     def forget(self, key: str) -> None:

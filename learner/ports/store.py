@@ -18,6 +18,7 @@ from learner.domain.case import Case, Round, RoundEvent
 from learner.domain.checkpoint import Checkpoint
 from learner.domain.example import Example, Withdrawal
 from learner.domain.job import Job, JobKind
+from learner.domain.pooling import Evidence
 from learner.domain.task import Label, Task
 
 REFUSAL = "refusal"
@@ -62,12 +63,14 @@ class CaseRecord:
         annotation: everything that readers drew so far, or None before the first drawing.
         labels_DHW: the round's answer, uint8; later drawings are compared with it.
         back_end_CDHW: the network's probabilities, float16, or None without a model.
+        evidence: how both ends did on slices left out, or None; later cases learn from it how far to trust each.
     """
 
     drawing: SparseAnnotation | None
     annotation: SparseAnnotation | None
     labels_DHW: npt.NDArray[np.uint8]
     back_end_CDHW: npt.NDArray[np.float16] | None
+    evidence: Evidence | None = None
 
 
 class Records(Protocol):
@@ -120,6 +123,16 @@ class Records(Protocol):
 
     def rounds_of(self, case_id: int) -> tuple[Round, ...]:
         """Rounds of a case that have an answer, oldest first."""
+        ...
+
+    def latest_rounds(self, task_id: str, count: int, *, but_of: int) -> tuple[int, ...]:
+        """Numbers of the latest answered round of each of the last ``count`` cases of a task, newest first.
+
+        Args:
+            task_id: the task.
+            count: cases at most.
+            but_of: number of a case that is left out.
+        """
         ...
 
     def in_effect(self) -> tuple[Round, ...]:
@@ -310,6 +323,14 @@ class CaseFiles(Protocol):
 
     def get_record(self, round_id: int) -> CaseRecord:
         """What ``put_record`` kept.
+
+        Raises:
+            CorruptFile.
+        """
+        ...
+
+    def get_evidence(self, round_id: int) -> Evidence | None:
+        """The evidence of the record that ``put_record`` kept; the rest of the record is not read.
 
         Raises:
             CorruptFile.

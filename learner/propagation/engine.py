@@ -7,6 +7,7 @@ the structure; a drawn one is continued by half a gap and no further.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ from learner.propagation.signed_distance import NOWHERE, label_scores, signed_di
 
 FloatArray = npt.NDArray[np.float32]
 MakeMotion = Callable[[FloatArray], Motion]
+
+_GRID = 32
+"""Pixels to a multiple of which the region that is worked on is rounded outwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ def complete(
     Strokes, known voxels on no known plane, are kept as they are and not propagated: what surrounds them is unknown.
 
     Args:
-        image_DHW: float32 voxels.
+        image_DHW: float32 voxels; those that are not finite count as 0.
         spacing_DHW: voxel spacing in mm.
         annotation: what is known.
         method: how.
@@ -63,8 +67,6 @@ def complete(
     """
     if image_DHW.shape != annotation.labels_DHW.shape:
         raise ValueError(f"image {image_DHW.shape} and annotation {annotation.labels_DHW.shape} differ in shape")
-    if not np.isfinite(image_DHW).all():
-        image_DHW = np.nan_to_num(image_DHW, posinf=0.0, neginf=0.0)
     views = []
     for axis in range(3):
         if any(plane.axis == axis and annotation.labels_DHW[plane.where].any() for plane in annotation.planes):
@@ -132,15 +134,15 @@ class _Stack:
     def complete(self, method: Method) -> tuple[FloatArray, FloatArray]:
         """Soft labels ``(C, D, H, W)`` and confidence ``(D, H, W)`` of the whole stack."""
         rows, columns = self._region()
-        motion = method.make_motion(np.ascontiguousarray(self.image_DHW[:, rows, columns], dtype=np.float32))
+        motion = method.make_motion(self.image_DHW[:, rows, columns])
         label_count, depth = len(self.known_LDHW), len(self.labels_DHW)
         size = (rows.stop - rows.start, columns.stop - columns.start)
         scores_LDHW = np.full((label_count, depth, *size), NOWHERE, dtype=np.float32)
-        fields = Fields.unknown(depth, size)
-        for planes, numbers in self._groups().items():
-            part = self._complete_group(planes, numbers, (rows, columns), motion, nearest=method.nearest)
-            scores_LDHW[[n - 1 for n in numbers]] = part[0]
-            fields = fields.worst(part[1])
+        groups = self._groups()
+        parts = [self._complete_group(*group, (rows, columns), motion, nearest=method.nearest) for group in groups.items()]
+        for numbers, (scores, _) in zip(groups.values(), parts, strict=True):
+            scores_LDHW[[n - 1 for n in numbers]] = scores
+        fields = functools.reduce(Fields.worst, (own for _, own in parts))
         soft_CDHW = np.zeros((label_count + 1, *self.labels_DHW.shape), dtype=np.float32)
         soft_CDHW[0] = 1.0
         sure_DHW = np.empty(self.labels_DHW.shape, dtype=np.float32)
@@ -155,7 +157,7 @@ class _Stack:
         return soft_CDHW, sure_DHW
 
     def _region(self) -> tuple[slice, slice]:
-        """The drawn shapes and a margin, in rows and columns."""
+        """The drawn shapes and a margin, in rows and columns; on a coarse grid, so that one more slice seldom changes it."""
         drawn = np.zeros(self.labels_DHW.shape[1:], dtype=bool)
         for index in self.planes:
             drawn |= self.labels_DHW[index] > 0
@@ -164,7 +166,8 @@ class _Stack:
             where = np.flatnonzero(drawn.any(axis=1 - axis))
             first, last = int(where[0]), int(where[-1])
             margin = max(32, (last - first) // 2)
-            spans.append(slice(max(0, first - margin), min(drawn.shape[axis], last + margin + 1)))
+            begin, end = (first - margin) // _GRID * _GRID, -(-(last + margin + 1) // _GRID) * _GRID
+            spans.append(slice(max(0, begin), min(drawn.shape[axis], end)))
         return spans[0], spans[1]
 
     def _groups(self) -> dict[tuple[int, ...], list[int]]:
@@ -195,11 +198,10 @@ class _Stack:
             distances_KDHW[:, index] = shapes[index].distances_KHW
             fields.mark_known(index)
         filling = Filling(distances_KDHW, fields, self.spacing_DHW, motion, nearest)
+        motion.prepare([(i, j) for i, j in itertools.pairwise(planes) if shapes[i].present[0] or shapes[j].present[0]])
         for first, last in itertools.pairwise(planes):
             filling.between(shapes[first], shapes[last])
-            motion.forget()
         filling.outwards([shapes[i] for i in planes])
-        motion.forget()
         fields.radius_mm = max([s.radius_mm for s in shapes.values()] + [1.0])
         scores = np.stack([label_scores(d[0], d[1:]) for d in np.moveaxis(distances_KDHW, 1, 0)], axis=1)
         return scores, fields

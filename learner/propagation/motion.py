@@ -1,7 +1,8 @@
-"""Motion between neighbouring slices, and its chaining from a drawn slice outwards.
+"""Motion between slices: how a drawn slice is carried to others.
 
-Dense inverse search (Kroeger et al., Fast Optical Flow using Dense Inverse Search, ECCV 2016; OpenCV's ``DISOpticalFlow``) on
-locally normalised slices. Normalising is not optional: intensities that drift from slice to slice break brightness constancy.
+Registrations say how one slice lies over another (:class:`Registration`). Motions chain them from a drawn slice outwards
+through neighbours (:class:`ChainedMotion`), or take each slice straight from the drawn one, as the paper does
+(:class:`DirectMotion`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from learner.propagation.memory import Memory
+from learner.propagation.slices import Slices
+
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
+Pair = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,17 +42,38 @@ class Carried:
 class Motion(Protocol):
     """Carries a drawn slice to others."""
 
+    def prepare(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Says which slices, from first to last, will be crossed, so that what they need can be computed at once."""
+        ...
+
     def carry(self, start: int, indices: Sequence[int]) -> Iterator[Carried]:
         """The slices ``indices``, neighbours in order beginning next to ``start``, each seen from ``start``."""
         ...
 
-    def forget(self) -> None:
-        """Drops what is kept for one interval: another one begins."""
+
+class Registration(Protocol):
+    """Registers pairs of prepared slices."""
+
+    @property
+    def key(self) -> str:
+        """Name and settings: whatever two of the same key are given, they give the same."""
+        ...
+
+    def register(self, pairs: Sequence[tuple[ByteArray, ByteArray]]) -> Sequence[FloatArray]:
+        """Displacements of pairs (target, source), both uint8 ``(H, W)`` and all of one size.
+
+        Returns:
+            For each pair float32 ``(H, W, 2)`` pixels (column, row): where in the source each pixel of the target lies, less
+            its own place. What a pair gives may not depend on the pairs beside it.
+        """
         ...
 
 
 class NoMotion:
     """Nothing moves: slices are compared in place."""
+
+    def prepare(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Nothing is needed."""
 
     def carry(self, start: int, indices: Sequence[int]) -> Iterator[Carried]:
         """The slices as they are; ``start`` is of no consequence."""
@@ -55,40 +81,56 @@ class NoMotion:
         for index in indices:
             yield Carried(index, None, None)
 
-    def forget(self) -> None:
-        """Nothing is kept."""
 
-
-class FlowMotion:
-    """Chained dense optical flow between neighbouring slices.
+class _Registered:
+    """Displacements of pairs of slices: remembered, or registered now.
 
     Args:
         image_DHW: float32, the region to work on.
-        sigma: standard deviation in pixels of the window of the local normalisation.
-        least: slices smaller than this many pixels are enlarged first, at most four times: the flow's patches are 8 x 8.
-        most: slices larger than this are reduced; motion between neighbouring slices is smooth.
+        registration: of pairs of slices.
+        memory: where slices and displacements are kept.
     """
 
-    def __init__(self, image_DHW: FloatArray, sigma: float = 20.0, least: int = 64, most: int = 320) -> None:
-        self._image_DHW = image_DHW
-        self._sigma = sigma
-        height, width = image_DHW.shape[1:]
-        scale = 1.0
-        if min(height, width) < least:
-            scale = float(min(4, -(-least // min(height, width))))
-        if max(height, width) * scale > most:
-            scale = min(scale, max(most / max(height, width), 1.0 if max(height, width) < most else 0.0))
-        self._size = (max(8, round(width * scale)), max(8, round(height * scale)))
-        columns, rows = np.meshgrid(np.arange(self._size[0]), np.arange(self._size[1]))
-        self._identity = np.stack([columns, rows], axis=-1).astype(np.float32)
-        self._search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._slices: dict[int, ByteArray] = {}
-        self._flows: dict[tuple[int, int], FloatArray] = {}
+    def __init__(self, image_DHW: FloatArray, registration: Registration, memory: Memory) -> None:
+        self._registration = registration
+        self._memory = memory
+        self._slices = Slices(image_DHW, memory)
+        self._identity = identity(self._slices.size)
 
-    def forget(self) -> None:
-        """Drops slices and flows, which the next interval does not need."""
-        self._slices.clear()
-        self._flows.clear()
+    def _displacements(self, pairs: Sequence[Pair]) -> list[FloatArray]:
+        """Of each pair (target, source), float32 ``(h, w, 2)`` at the size of prepared slices."""
+        keys = [self._key(pair) for pair in pairs]
+        found = {key: self._memory.get(key) for key in keys}
+        missing = [(key, pair) for key, pair in dict(zip(keys, pairs, strict=True)).items() if found[key] is None]
+        if missing:
+            made = self._registration.register(
+                [(self._slices[target], self._slices[source]) for _, (target, source) in missing]
+            )
+            for (key, _), displacement in zip(missing, made, strict=True):
+                self._memory.put(key, displacement)
+                found[key] = displacement
+        return [np.asarray(found[key], dtype=np.float32) for key in keys]
+
+    def _key(self, pair: Pair) -> tuple[str, bytes, bytes]:
+        return self._registration.key, self._slices.digest(pair[0]), self._slices.digest(pair[1])
+
+    def _carried(self, index: int, displacement: FloatArray, error: FloatArray) -> Carried:
+        """At the size of the region, in its pixels."""
+        scale = np.array(self._slices.scale_WH, dtype=np.float32)
+        return Carried(index, self._slices.to_region(displacement) / scale, self._slices.to_region(error) / scale[0])
+
+    def _error(self, back: FloatArray, forth: FloatArray) -> FloatArray:
+        """How far from its own place each pixel of the target is after a way back and forth."""
+        return np.asarray(np.linalg.norm(back + _sample(forth, self._identity + back), axis=-1), dtype=np.float32)
+
+
+class ChainedMotion(_Registered):
+    """The motion of each pair of neighbours on the way, chained."""
+
+    def prepare(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Registers all neighbours at once, both ways."""
+        steps = sorted({index for first, last in spans for index in range(first, last)})
+        self._displacements([pair for i in steps for pair in ((i, i + 1), (i + 1, i))])
 
     def carry(self, start: int, indices: Sequence[int]) -> Iterator[Carried]:
         """The slices ``indices`` seen from ``start`` through the motion of each neighbouring pair on the way."""
@@ -96,64 +138,37 @@ class FlowMotion:
         error = np.zeros(chain.shape[:2], dtype=np.float32)
         before = start
         for index in indices:
-            back, forth = self._flow(index, before), self._flow(before, index)
+            back, forth = self._displacements([(index, before), (before, index)])
             place = self._identity + back
-            error = _sample(error, place) + np.linalg.norm(back + _sample(forth, place), axis=-1).astype(np.float32)
+            error = _sample(error, place) + self._error(back, forth)
             chain = back + _sample(chain, place)
             before = index
-            yield Carried(index, self._to_full(chain), self._resize(error) / np.float32(self._scale[0]))
-
-    @property
-    def _scale(self) -> tuple[float, float]:
-        height, width = self._image_DHW.shape[1:]
-        return self._size[0] / width, self._size[1] / height
-
-    def _resize(self, field: FloatArray) -> FloatArray:
-        height, width = self._image_DHW.shape[1:]
-        if self._size == (width, height):
-            return field
-        how = cv2.INTER_AREA if self._size[0] > width else cv2.INTER_LINEAR
-        return np.asarray(cv2.resize(field, (width, height), interpolation=how), dtype=np.float32)
-
-    def _to_full(self, field: FloatArray) -> FloatArray:
-        return np.asarray(self._resize(field) / np.array(self._scale), dtype=np.float32)
-
-    def _slice(self, index: int) -> ByteArray:
-        if index not in self._slices:
-            pixels = self._image_DHW[index]
-            if self._size != pixels.shape[::-1]:
-                how = cv2.INTER_CUBIC if self._size[0] > pixels.shape[1] else cv2.INTER_AREA
-                pixels = cv2.resize(np.ascontiguousarray(pixels), self._size, interpolation=how)
-            self._slices[index] = normalise(np.asarray(pixels, dtype=np.float32), self._sigma)
-        return self._slices[index]
-
-    def _flow(self, target: int, source: int) -> FloatArray:
-        if (target, source) not in self._flows:
-            flow = self._search.calc(self._slice(target), self._slice(source), None)  # type: ignore[call-overload]  # stubs forbid None
-            self._flows[target, source] = np.asarray(flow, dtype=np.float32)
-        return self._flows[target, source]
+            yield self._carried(index, chain, error)
 
 
-def normalise(pixels_HW: FloatArray, sigma: float) -> ByteArray:
-    """Local contrast: (pixel - local mean) / local standard deviation, three deviations either side on 8 bit.
+class DirectMotion(_Registered):
+    """Each slice registered with the drawn one itself, whatever lies between."""
 
-    Args:
-        pixels_HW: float32 slice on any scale.
-        sigma: standard deviation of the Gaussian window in pixels.
-    """
-    low, high = np.percentile(pixels_HW, (0.5, 99.5))
-    unit = np.clip((pixels_HW - low) / max(float(high - low), 1e-12), 0.0, 1.0).astype(np.float32)
-    mean = cv2.GaussianBlur(unit, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-    variance = cv2.GaussianBlur(unit * unit, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) - mean * mean
-    deviation = np.sqrt(np.maximum(variance, 1e-4))
-    return np.asarray(np.clip((unit - mean) / deviation * 42.5 + 127.5, 0, 255), dtype=np.uint8)
+    def prepare(self, spans: Sequence[tuple[int, int]]) -> None:
+        """Nothing: which pairs are needed is known when they are asked for."""
+
+    def carry(self, start: int, indices: Sequence[int]) -> Iterator[Carried]:
+        """The slices ``indices`` seen from ``start``."""
+        pairs = [pair for index in indices for pair in ((index, start), (start, index))]
+        displacements = iter(self._displacements(pairs))
+        for index, back, forth in zip(indices, displacements, displacements, strict=False):
+            yield self._carried(index, back, self._error(back, forth))
+
+
+def identity(size: tuple[int, int]) -> FloatArray:
+    """Column and row of each pixel, float32 ``(H, W, 2)``."""
+    columns, rows = np.meshgrid(np.arange(size[1]), np.arange(size[0]))
+    return np.stack([columns, rows], axis=-1).astype(np.float32)
 
 
 def warp(field_HW: FloatArray, displacement_HW2: FloatArray) -> FloatArray:
     """``field_HW`` sampled at each pixel plus its displacement (column, row), replicated beyond the border."""
-    height, width = field_HW.shape[:2]
-    columns, rows = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    return _sample(field_HW, np.stack([columns, rows], axis=-1) + displacement_HW2)
+    return _sample(field_HW, identity(field_HW.shape[:2]) + displacement_HW2)
 
 
 def _sample(field: FloatArray, place_HW2: FloatArray) -> FloatArray:

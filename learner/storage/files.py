@@ -13,12 +13,14 @@ import numpy.typing as npt
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from dicom_io.whole_files import write_whole
 from learner.domain.example import Example, Withdrawal
+from learner.domain.pooling import Evidence
 from learner.domain.proxy import ProxyMask
 from learner.errors import CorruptFile
 from learner.ports import CaseRecord
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 _DRAWING = "drawing_"
+_EVIDENCE = "evidence_"
 _RECORD_VERSION = 2
 
 
@@ -42,15 +44,15 @@ def pack(arrays: Mapping[str, npt.NDArray[np.generic]], *, compress: bool = True
     return buffer.getvalue()
 
 
-def unpack(content: bytes, name: str) -> Arrays:
-    """What :func:`pack` packed.
+def unpack(content: bytes, name: str, prefix: str = "") -> Arrays:
+    """What :func:`pack` packed; only arrays whose name begins with ``prefix``.
 
     Raises:
         CorruptFile: if it was not packed so, or is cut off.
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
+            return {key: archive[key] for key in archive.files if key.startswith(prefix)}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise CorruptFile(f"{name} is damaged; restore the data folder from its backup") from error
 
@@ -80,6 +82,30 @@ def _annotation(arrays: Arrays) -> SparseAnnotation:
         planes=tuple(Plane(int(axis), int(index), kinds[int(kind)]) for axis, index, kind in planes),
         sources=tuple(str(uid) for uid in arrays["sources"]),
         readers=tuple(str(name) for name in arrays["readers"]),
+    )
+
+
+def evidence_arrays(evidence: Evidence) -> Arrays:
+    """Evidence as named arrays."""
+    return {
+        _EVIDENCE + "truth": evidence.truth_N,
+        _EVIDENCE + "proxy": evidence.proxy_CN,
+        _EVIDENCE + "confidence": evidence.confidence_N,
+        _EVIDENCE + "network": evidence.network_CN,
+        _EVIDENCE + "slice": evidence.slice_N,
+    }
+
+
+def evidence_from(arrays: Arrays) -> Evidence | None:
+    """The evidence among named arrays, or None."""
+    if _EVIDENCE + "truth" not in arrays:
+        return None
+    return Evidence(
+        arrays[_EVIDENCE + "truth"].astype(np.uint8, copy=False),
+        arrays[_EVIDENCE + "proxy"].astype(np.float16, copy=False),
+        arrays[_EVIDENCE + "confidence"].astype(np.float16, copy=False),
+        arrays[_EVIDENCE + "network"].astype(np.float16, copy=False),
+        arrays[_EVIDENCE + "slice"].astype(np.uint16, copy=False),
     )
 
 
@@ -134,6 +160,8 @@ class LocalCaseFiles:
             arrays |= _annotation_arrays(record.drawing, _DRAWING)
         if record.back_end_CDHW is not None:
             arrays["back_end"] = np.round(record.back_end_CDHW.astype(np.float32) * 255).astype(np.uint8)
+        if record.evidence is not None:
+            arrays |= evidence_arrays(record.evidence)
         write_whole(self._record(round_id), pack(arrays))
 
     def get_record(self, round_id: int) -> CaseRecord:
@@ -149,7 +177,13 @@ class LocalCaseFiles:
             annotation=annotation,
             labels_DHW=arrays["answer"].astype(np.uint8, copy=False),
             back_end_CDHW=None if back_end is None else (back_end.astype(np.float32) / 255).astype(np.float16),
+            evidence=evidence_from(arrays),
         )
+
+    def get_evidence(self, round_id: int) -> Evidence | None:
+        """See :meth:`learner.ports.CaseFiles.get_evidence`."""
+        path = self._record(round_id)
+        return evidence_from(unpack(read_whole(path), path.name, _EVIDENCE))
 
     def put_outgoing(self, sop_instance_uid: str, file: bytes) -> str:
         """See :meth:`learner.ports.CaseFiles.put_outgoing`."""

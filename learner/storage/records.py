@@ -99,6 +99,15 @@ class SqliteRecords:
         )
         return tuple(as_round(row) for row in rows)
 
+    def latest_rounds(self, task_id: str, count: int, *, but_of: int) -> tuple[int, ...]:
+        """See :meth:`learner.ports.Records.latest_rounds`."""
+        rows = self._db.rows(
+            "SELECT max(round_id) AS latest FROM rounds JOIN cases USING (case_id) WHERE task_id = ? AND case_id != ? "
+            "AND number > 0 AND state IN (?, ?) GROUP BY case_id ORDER BY latest DESC LIMIT ?",
+            (task_id, but_of, RoundState.COMPUTED, RoundState.ANSWERED, count),
+        )
+        return tuple(int(row["latest"]) for row in rows)
+
     def in_effect(self) -> tuple[Round, ...]:
         """See :meth:`learner.ports.Records.in_effect`."""
         rows = self._db.rows(

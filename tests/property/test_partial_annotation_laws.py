@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,12 +12,13 @@ from hypothesis import strategies as st
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from learner.app.answering import answer_case
 from learner.domain.example import Example
-from learner.domain.proxy import ProxyMask
+from learner.memory.files import StoredExample, encode
 from learner.model.plan import plan_for
 from learner.model.prepare import working_example
-from learner.model.sampling import prepare_case
+from learner.model.prepared import prepare_case
+from learner.model.sampling import Sampler
 from learner.model.settings import TrainingSettings
-from learner.propagation import ShapeInterpolation
+from learner.propagation import make_propagator
 
 COMMON = settings(max_examples=30, deadline=None)
 SPACING = (2.0, 0.7, 0.7)
@@ -42,7 +46,7 @@ def annotations(draw: st.DrawFn) -> SparseAnnotation:
 class Guess:
     """A network that guesses."""
 
-    def predict(self, image_DHW: np.ndarray, spacing_DHW: tuple[float, float, float], proxy: ProxyMask | None) -> np.ndarray:
+    def predict(self, image_DHW: np.ndarray, spacing_DHW: tuple[float, float, float]) -> np.ndarray:
         return np.moveaxis(np.random.default_rng(3).dirichlet(np.ones(3), image_DHW.shape).astype(np.float32), -1, 0)
 
 
@@ -50,7 +54,9 @@ class Guess:
 @given(annotation=annotations(), with_network=st.booleans())
 def test_an_answer_keeps_what_is_known(annotation: SparseAnnotation, with_network: bool) -> None:
     image = annotation.labels_DHW.astype(np.float32)
-    found = answer_case(image, SPACING, annotation, 2, ShapeInterpolation(), Guess() if with_network else None)
+    found = answer_case(
+        image, SPACING, annotation, 2, make_propagator("shape-interpolation"), Guess() if with_network else None
+    )
     known = annotation.known_DHW
     np.testing.assert_array_equal(found.answer.labels_DHW[known], annotation.labels_DHW[known])
     for number, known_DHW in enumerate(annotation.known_LDHW, start=1):
@@ -62,15 +68,18 @@ def test_an_answer_keeps_what_is_known(annotation: SparseAnnotation, with_networ
 @given(annotation=annotations())
 def test_what_is_learned_is_what_is_known(annotation: SparseAnnotation) -> None:
     image = annotation.labels_DHW.astype(np.float32)
-    proxy = ShapeInterpolation().propagate(image, (1.0, 1.0, 1.0), annotation)
+    proxy = make_propagator("shape-interpolation").propagate(image, (1.0, 1.0, 1.0), annotation)
     example = Example("key", "task", 1, image, (1.0, 1.0, 1.0), annotation, proxy)
     plan = plan_for((image.shape[0], image.shape[1], image.shape[2]), example.spacing_DHW, 2)
-    case = prepare_case(working_example(plan, example), plan, TrainingSettings())
+    plan, content = replace(plan, patch_DHW=image.shape), encode(working_example(plan, example))
+    case = prepare_case(StoredExample(io.BytesIO(content), content), 2)
+    item = Sampler(plan, TrainingSettings()).item(case, np.random.default_rng(0))
+    target, weight = item[plan.image_channels : -2], item[-2]
     known, unknown = annotation.known_DHW, list(annotation.unknown_labels)
-    np.testing.assert_array_equal(case.target_CDHW[:, known].argmax(axis=0), annotation.labels_DHW[known])
-    np.testing.assert_allclose(case.target_CDHW[:, known].sum(axis=0), 1, atol=1e-5)
-    assert (case.target_CDHW.sum(axis=0) < 1 + 1e-5).all()
+    np.testing.assert_array_equal(target[:, known].argmax(axis=0), annotation.labels_DHW[known])
+    np.testing.assert_allclose(target[:, known].sum(axis=0), 1, atol=1e-5)
+    assert (target.sum(axis=0) < 1 + 1e-5).all()
     if unknown:
-        assert not case.target_CDHW[0][~known].any(), "nowhere is background claimed where nobody looked"
+        assert not target[0][~known].any(), "nowhere is background claimed where nobody looked"
     if not annotation.planes:
-        assert not case.weight_DHW[~known].any()
+        assert not weight[~known].any()

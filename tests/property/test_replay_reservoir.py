@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from learner.memory.diversity import redundancy
 from learner.memory.replay import ReplayEntry, ReplayMemory
 
 NOWHERE = Path("never-written")
@@ -87,3 +90,26 @@ def test_drawing_depends_on_the_generator_alone(seed: int, count: int) -> None:
     first, second = (memory.draw(count, np.random.default_rng(seed)) for _ in range(2))
     assert first == second
     assert len(first) == count
+
+
+@given(
+    points=st.lists(st.tuples(st.floats(-3, 3), st.floats(-3, 3)), min_size=2, max_size=30),
+    capacity=st.integers(1, 12),
+    share=st.floats(0, 1),
+)
+def test_what_goes_is_among_the_lowest_ranks_and_no_less_redundant_than_they(
+    points: list[tuple[float, float]], capacity: int, share: float
+) -> None:
+    memory = ReplayMemory(NOWHERE, capacity, redundant_share=share)
+    for number, point in enumerate(points):
+        before = [*memory.entries, replace(_entry(memory, f"k{number}"), descriptor=point)]
+        memory.admit(before[-1])
+        gone = set(before) - set(memory.entries)
+        assert len(gone) == (len(before) > capacity)
+        if gone:
+            ranked = sorted(before, key=lambda entry: entry.rank)
+            candidates = ranked[: max(1, math.ceil(share * len(ranked)))]
+            nearest = dict(zip(ranked, redundancy([entry.descriptor for entry in ranked]), strict=True))
+            (victim,) = gone
+            assert victim in candidates
+            assert nearest[victim] == min(nearest[entry] for entry in candidates)

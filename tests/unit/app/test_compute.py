@@ -42,7 +42,7 @@ class Scene:
         images = SeriesImages(self.archive, 0)
         propagator = make_propagator("chained-flow")
         subjects = Subjects(self.archive, self.store, images, choice, ContractNames())
-        self.compute = Compute(subjects, propagator, networks, lambda text: f"key of {len(text)}")
+        self.compute = Compute(subjects, self.store, propagator, networks, lambda text: f"key of {len(text)}")
         files, self.truth_DHW = phantom(slices=8, size=24)
         for file in files:
             self.archive.store(file)

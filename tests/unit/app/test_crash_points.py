@@ -81,7 +81,7 @@ def work(folder: Path, archive: MemoryArchive, death: Death) -> LocalStore:
         choice = TaskChoice(tasks, store, from_annotations=False)
         networks = ServingNetworks(store, lambda _state: pytest.fail("there is no model"))
         subjects = Subjects(archive, store, SeriesImages(archive, 0), choice, ContractNames())
-        compute = Compute(subjects, make_propagator("chained-flow"), networks, lambda text: text)
+        compute = Compute(subjects, store, make_propagator("chained-flow"), networks, lambda text: text)
         Intake(archive, store, tasks).catch_up()
         respond = Respond(archive, sink, store, compute, RespondSettings(), SystemClock())
         while respond.run_once():

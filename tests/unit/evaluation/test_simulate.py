@@ -16,7 +16,7 @@ from learner.domain.proxy import ProxyMask
 from learner.errors import ConfigurationError
 from learner.evaluation import Progress, SimulationReport, SimulationSettings, simulate
 from learner.ports import LearnReport
-from learner.propagation import ChainedFlow
+from learner.propagation import make_propagator
 
 CASE_FIELDS = [
     "case",
@@ -38,7 +38,7 @@ class IntensityNetwork:
     def __init__(self, means: list[float]) -> None:
         self.means = means
 
-    def predict(self, image_DHW: np.ndarray, spacing_DHW: tuple[float, float, float], proxy: ProxyMask | None) -> np.ndarray:
+    def predict(self, image_DHW: np.ndarray, spacing_DHW: tuple[float, float, float]) -> np.ndarray:
         scores = np.stack([-np.square((image_DHW - mean) / 15) for mean in self.means])
         weights = np.exp(scores - scores.max(axis=0))
         return (weights / weights.sum(axis=0)).astype(np.float32)
@@ -83,7 +83,7 @@ def played(settings: SimulationSettings) -> Played:
         trainers.append(IntensityTrainer(label_count, seed))
         return trainers[0]
 
-    report = simulate(settings, make, ChainedFlow(), seen.append)
+    report = simulate(settings, make, make_propagator(), seen.append)
     return report, trainers[0], seen
 
 
@@ -123,14 +123,14 @@ def test_the_report_keeps_its_form(played: Played, tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_figures(settings: SimulationSettings, played: Played) -> None:
-    again = simulate(settings, IntensityTrainer, ChainedFlow(), lambda _: None)
+    again = simulate(settings, IntensityTrainer, make_propagator(), lambda _: None)
     untimed = [[replace(case, seconds_per_answer=0.0) for case in report.cases] for report in (played[0], again)]
     assert untimed[0] == untimed[1]
 
 
 def test_more_cases_than_there_are_are_refused(settings: SimulationSettings) -> None:
     with pytest.raises(ConfigurationError, match="holds 6 cases"):
-        simulate(replace(settings, stream=5), IntensityTrainer, ChainedFlow(), lambda _: None)
+        simulate(replace(settings, stream=5), IntensityTrainer, make_propagator(), lambda _: None)
 
 
 def test_settings_without_sense_are_refused(settings: SimulationSettings) -> None:

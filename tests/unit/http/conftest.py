@@ -55,6 +55,7 @@ def node(tmp_path: Path) -> Node:
     choice = TaskChoice(tasks, store, from_annotations=False)
     compute = Compute(
         Subjects(archive, store, SeriesImages(archive, 0), choice, ContractNames()),
+        store,
         make_propagator(),
         ServingNetworks(store, _no_network),  # type: ignore[arg-type]  # never called
         str,

@@ -155,3 +155,48 @@ def test_strokes_alone_are_no_pure_proxy(make_example: MakeExample, tmp_path: Pa
         example, key="strokes", annotation=SparseAnnotation(labels, known), proxy=ProxyMask(soft, confidence, "method")
     )
     assert memory.store(strokes).purity < memory.store(example).purity
+
+
+def test_drawing_is_balanced_over_sites_then_readers(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    for number in range(8):
+        _remember(memory, replace(make_example(f"many{number}", seed=number), site="large", reader="busy"))
+    _remember(memory, replace(make_example("rare", seed=9), site="large", reader="rare"))
+    _remember(memory, replace(make_example("small", seed=10), site="small", reader="busy"))
+    drawn = Counter((entry.site, entry.reader) for entry in memory.draw(2000, np.random.default_rng(0)))
+    assert drawn["small", "busy"] == pytest.approx(1000, abs=120)
+    assert drawn["large", "rare"] == pytest.approx(500, abs=100)
+
+
+def test_one_task_can_be_asked_for(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    for key, task in (("a", "one"), ("b", "two")):
+        _remember(memory, make_example(key, task=task))
+    assert memory.tasks() == ("one", "two")
+    assert {entry.key for entry in memory.draw(20, np.random.default_rng(0), task="two")} == {"b"}
+    assert memory.draw(3, np.random.default_rng(0), task="three") == ()
+
+
+def test_of_two_cases_that_are_alike_one_goes(make_example: MakeExample, tmp_path: Path) -> None:
+    size = ReplayMemory(tmp_path, PLENTY).store(make_example("probe")).size
+    memory = ReplayMemory(tmp_path, 6 * size + size // 2, redundant_share=1.0)
+    for number in range(5):
+        _remember(memory, replace(make_example(f"k{number}", seed=number), spacing_DHW=(1.0 + number, 1.0, 1.0)))
+    twins = {"first", "second"}
+    for key in sorted(twins):
+        _remember(memory, replace(make_example(key, seed=20), spacing_DHW=(9.0, 2.0, 2.0)))
+    kept = {entry.key for entry in memory.entries}
+    assert len(kept) == 6
+    assert len(kept & twins) == 1
+
+
+def test_an_index_from_before_there_were_sites_is_read(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    _remember(memory, make_example("a"))
+    index = [
+        {name: value for name, value in item.items() if name not in {"site", "reader", "descriptor"}} for item in memory.index()
+    ]
+    memory.restore_index(index)
+    (entry,) = memory.entries
+    assert (entry.site, entry.reader, entry.descriptor) == ("", "", ())
+    assert memory.load(entry) is not None

@@ -24,27 +24,14 @@ def ellipsoid(shape: tuple[int, int, int], centre: tuple[float, ...]) -> np.ndar
     return sum(((g - c) / (0.3 * size)) ** 2 for g, c, size in zip(grid, centre, shape, strict=True)) < 1
 
 
-class NearestSlice:
-    """Copies the nearest known slice; remembers what it was asked."""
-
-    name = "nearest"
-
-    def __init__(self) -> None:
-        self.asked: list[SparseAnnotation] = []
-
-    def propagate(self, image_DHW: np.ndarray, spacing_DHW: Spacing, annotation: SparseAnnotation) -> ProxyMask:
-        self.asked.append(annotation)
-        known = np.array(annotation.planes_of())
-        distance = np.abs(np.arange(len(image_DHW))[:, None] - known[None])
-        labels = annotation.labels_DHW[known[distance.argmin(axis=1)]]
-        soft = np.stack([labels == n for n in range(annotation.label_count + 1)]).astype(np.float32)
-        confidence = np.broadcast_to((1 / (1 + distance.min(axis=1)))[:, None, None], labels.shape).astype(np.float32)
-        return ProxyMask(imprint(soft, annotation), np.array(confidence), self.name)
-
-
-@pytest.fixture
-def propagator() -> NearestSlice:
-    return NearestSlice()
+def nearest_slice(annotation: SparseAnnotation) -> ProxyMask:
+    """Copies the nearest known slice, and is less sure the further away that is."""
+    known = np.array(annotation.planes_of())
+    distance = np.abs(np.arange(len(annotation.labels_DHW))[:, None] - known[None])
+    labels = annotation.labels_DHW[known[distance.argmin(axis=1)]]
+    soft = np.stack([labels == n for n in range(annotation.label_count + 1)]).astype(np.float32)
+    confidence = np.broadcast_to((1 / (1 + distance.min(axis=1)))[:, None, None], labels.shape).astype(np.float32)
+    return ProxyMask(imprint(soft, annotation), np.array(confidence), "nearest")
 
 
 @pytest.fixture
@@ -79,8 +66,7 @@ def make_example() -> Callable[..., Example]:
         known[[plane.index for plane in planes]] = True
         annotation = SparseAnnotation(np.where(known, labels, 0).astype(np.uint8), np.stack([known] * 2), tuple(sorted(planes)))
         image = (image * 100 + 40).astype(np.float32)
-        proxy = NearestSlice().propagate(image, spacing, annotation)
-        return Example(key or f"case{seed}", task, 1, image, spacing, annotation, proxy)
+        return Example(key or f"case{seed}", task, 1, image, spacing, annotation, nearest_slice(annotation))
 
     return make
 
@@ -91,8 +77,8 @@ def settings() -> TrainingSettings:
 
 
 @pytest.fixture
-def make_trainer(tmp_path: Path, settings: TrainingSettings, propagator: NearestSlice) -> Callable[..., OnlineTrainer]:
+def make_trainer(tmp_path: Path, settings: TrainingSettings) -> Callable[..., OnlineTrainer]:
     def make(folder: str = "replay", seed: int = 0, label_count: int = 2) -> OnlineTrainer:
-        return OnlineTrainer(label_count, settings, ReplayMemory(tmp_path / folder, 2**24), propagator, seed=seed)
+        return OnlineTrainer({"task": label_count}, settings, ReplayMemory(tmp_path / folder, 2**24), seed=seed)
 
     return make

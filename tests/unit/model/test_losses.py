@@ -9,7 +9,6 @@ from learner.model.losses import (
     open_up,
     segmentation_loss,
     soft_cross_entropy,
-    spatial_smoothing,
     temporal_blend,
 )
 
@@ -44,13 +43,13 @@ def test_voxels_of_no_weight_do_not_count() -> None:
     weight[:, :2] = 0
     changed = logits.clone()
     changed[:, :, :2] = torch.randn(2, 3, 2, 5, generator=torch.Generator().manual_seed(3))
-    assert segmentation_loss(changed, target, weight, 1.0).item() == pytest.approx(
-        segmentation_loss(logits, target, weight, 1.0).item(), rel=1e-6
+    assert segmentation_loss(changed, target, weight, 1.0)[0].item() == pytest.approx(
+        segmentation_loss(logits, target, weight, 1.0)[0].item(), rel=1e-6
     )
 
 
 def test_nothing_known_gives_a_finite_loss() -> None:
-    loss = segmentation_loss(_soft(1).log(), _soft(0), torch.zeros(2, 4, 5), 1.0)
+    loss = segmentation_loss(_soft(1).log(), _soft(0), torch.zeros(2, 4, 5), 1.0)[0]
     assert torch.isfinite(loss)
 
 
@@ -61,28 +60,6 @@ def test_temporal_blend_leaves_drawings_and_yields_where_the_proxy_knows_nothing
     blended = temporal_blend(target, earlier, confidence, 0.4)
     torch.testing.assert_close(blended[1], target[1])
     torch.testing.assert_close(blended[0], 0.6 * target[0] + 0.4 * earlier[0])
-
-
-def test_svls_kernel_gives_the_centre_half_of_the_weight() -> None:
-    target = torch.zeros(1, 5, 5, 5)
-    target[0, 2, 2, 2] = 1
-    smooth = spatial_smoothing(target, 1.0, through_plane=True)
-    assert smooth[0, 2, 2, 2].item() == pytest.approx(0.5)
-    assert smooth.sum().item() == pytest.approx(1.0, abs=1e-5)
-
-
-@pytest.mark.parametrize("through_plane", [True, False])
-def test_smoothing_keeps_the_sum_over_labels(through_plane: bool) -> None:
-    target = _soft(4, (1, 3, 5, 6, 7))[0]
-    smooth = spatial_smoothing(target, 0.3, through_plane=through_plane)
-    torch.testing.assert_close(smooth.sum(dim=0), torch.ones(5, 6, 7))
-    torch.testing.assert_close(spatial_smoothing(target, 0.0, through_plane=through_plane), target)
-
-
-def test_thick_slices_do_not_blend() -> None:
-    target = torch.zeros(1, 3, 5, 5)
-    target[0, 1] = 1
-    torch.testing.assert_close(spatial_smoothing(target, 1.0, through_plane=False), target)
 
 
 def _unknown(*items: tuple[int, ...], classes: int = 4) -> torch.Tensor:
@@ -102,9 +79,9 @@ def test_an_open_target_teaches_nothing_of_how_background_and_unknown_labels_sha
     shared = torch.softmax(torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(2)), dim=1).log()
     other = logits.clone()
     other[:, [0, 2, 3]] = logits[:, [0, 2, 3]].logsumexp(dim=1, keepdim=True) + shared
-    losses = [segmentation_loss(each, target, weight, 1.0, unknown).item() for each in (logits, other)]
+    losses = [segmentation_loss(each, target, weight, 1.0, unknown)[0].item() for each in (logits, other)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
-    assert segmentation_loss(logits, target, weight, 1.0).item() != pytest.approx(losses[0], rel=0.05)
+    assert segmentation_loss(logits, target, weight, 1.0)[0].item() != pytest.approx(losses[0], rel=0.05)
 
 
 def test_the_marginal_loss_is_that_of_the_merged_classes() -> None:
@@ -132,15 +109,15 @@ def test_strokes_of_an_unknown_label_are_learned() -> None:
     target = torch.zeros(1, 4, 1)
     target[0, 3] = 1
     logits = torch.zeros(1, 4, 1, requires_grad=True)
-    (gradient,) = torch.autograd.grad(segmentation_loss(logits, target, torch.ones(1, 1), 1.0, _unknown((3,))), logits)
+    (gradient,) = torch.autograd.grad(segmentation_loss(logits, target, torch.ones(1, 1), 1.0, _unknown((3,)))[0], logits)
     assert gradient[0, 3, 0] < 0 < gradient[0, 0, 0]
 
 
 def test_items_that_know_all_labels_lose_the_same_beside_ones_that_do_not() -> None:
     target, logits, weight = _soft(0, (2, 4, 4, 5)), _soft(1, (2, 4, 4, 5)).log(), torch.ones(2, 4, 5)
     weight[1] = 0
-    mixed = segmentation_loss(logits, target, weight, 1.0, _unknown((), (2, 3)))
-    assert mixed.item() == pytest.approx(segmentation_loss(logits, target, weight, 1.0).item(), rel=1e-5)
+    mixed = segmentation_loss(logits, target, weight, 1.0, _unknown((), (2, 3)))[0]
+    assert mixed.item() == pytest.approx(segmentation_loss(logits, target, weight, 1.0)[0].item(), rel=1e-5)
 
 
 def test_opening_up_leaves_items_alone_that_know_all_labels() -> None:

@@ -30,9 +30,9 @@ def test_every_plan_builds_a_network_for_its_patch(name: str) -> None:
     shape, spacing = CASES[name]
     plan = plan_for(shape, spacing, 2)
     assert all(size % factor == 0 for size, factor in zip(plan.patch_DHW, plan.factors, strict=True))
-    network = build_network(plan, seed=1)
+    network = build_network([plan], seed=1)
     patch = plan.patch_DHW[3 - plan.dimensions :]
-    output = network(torch.zeros(1, plan.image_channels + plan.condition_channels, *patch))
+    output = network(torch.zeros(1, plan.image_channels, *patch))
     assert output.shape == (1, 3, *patch)
 
 
@@ -40,7 +40,7 @@ def test_every_plan_builds_a_network_for_its_patch(name: str) -> None:
 def test_work_is_bounded(name: str) -> None:
     shape, spacing = CASES[name]
     plan = plan_for(shape, spacing, 2)
-    assert plan.batch * math.prod(plan.patch_DHW) <= 260_000
+    assert plan.batch * math.prod(plan.patch_DHW) <= 210_000
     working = plan.working_shape(shape, spacing)
     assert math.prod(working) <= 3_300_000
     assert all(1 <= new <= max(old, 1) for new, old in zip(working, shape, strict=True))
@@ -58,12 +58,33 @@ def test_fine_slices_are_coarsened_to_about_a_millimetre() -> None:
 
 def test_a_small_isotropic_crop_stays_whole() -> None:
     plan = plan_for((36, 50, 35), (1.0, 1.0, 1.0), 2)
-    assert (plan.working_shape((36, 50, 35), (1.0, 1.0, 1.0)), plan.patch_DHW) == ((36, 50, 35), (40, 56, 40))
+    assert (plan.working_shape((36, 50, 35), (1.0, 1.0, 1.0)), plan.patch_DHW) == ((36, 50, 35), (32, 48, 32))
 
 
 def test_slices_keep_their_number_in_2d_whatever_their_distance() -> None:
     plan = plan_for((24, 320, 320), (3.6, 0.6, 0.6), 1)
     assert plan.working_shape((40, 256, 256), (1.5, 1.0, 1.0)) == (40, 256, 256)
+
+
+def test_a_patch_is_rounded_down_so_that_no_step_is_spent_on_padding() -> None:
+    for size in range(16, 44):
+        plan = plan_for((size, size + 3, size + 1), (1.0, 1.0, 1.0), 2)
+        for patch, factor, there in zip(plan.patch_DHW, plan.factors, (size, size + 3, size + 1), strict=True):
+            assert (patch % factor, patch) == (0, there - there % factor)
+
+
+def test_a_patch_is_at_least_one_multiple() -> None:
+    trunk = plan_for((64, 64, 64), (1.0, 1.0, 1.0), 1)
+    assert trunk.factors == (8, 8, 8)
+    assert plan_for((5, 40, 40), (1.0, 1.0, 1.0), 1, trunk=trunk).patch_DHW == (8, 40, 40)
+    assert plan_for((3, 5, 6), (1.0, 1.0, 1.0), 1, dimensions=3).patch_DHW == (8, 8, 8), "two voxels are left at the bottom"
+
+
+@pytest.mark.parametrize(
+    ("shape", "batch"), [((16, 16, 16), 4), ((32, 32, 32), 3), ((36, 50, 35), 2), ((181, 217, 181), 2), ((300, 512, 512), 2)]
+)
+def test_two_to_four_volumes_make_a_batch(shape: tuple[int, int, int], batch: int) -> None:
+    assert plan_for(shape, (1.0, 1.0, 1.0), 2).batch == batch
 
 
 @pytest.mark.parametrize("name", CASES)

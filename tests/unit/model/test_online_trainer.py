@@ -12,10 +12,11 @@ from dicom_io.annotation import Plane, SparseAnnotation
 from learner.domain.example import Example
 from learner.errors import ConfigurationError, LeaseLost, StoreError
 from learner.memory.replay import ReplayMemory
+from learner.model.optimisation import learning_rate
 from learner.model.settings import TrainingSettings
 from learner.model.state import load_state
-from learner.model.trainer import OnlineTrainer, learning_rate
-from learner.propagation import ShapeInterpolation
+from learner.model.trainer import OnlineTrainer
+from learner.propagation import make_propagator
 
 MakeExample = Callable[..., Example]
 MakeTrainer = Callable[..., OnlineTrainer]
@@ -51,7 +52,7 @@ def test_a_stream_teaches_the_network(
     object_slices = tuple(range(2, shape[0] - 2))
     unseen = make_example(99, shape=shape, spacing=spacing, drawn=object_slices)
     truth = unseen.annotation.labels_DHW
-    predicted = trainer.network().predict(unseen.image_DHW, spacing, None).argmax(axis=0)
+    predicted = trainer.network().predict(unseen.image_DHW, spacing).argmax(axis=0)
     for label in (1, 2):
         a, b = predicted == label, truth == label
         assert 2 * (a & b).sum() / (a.sum() + b.sum()) > least
@@ -115,16 +116,14 @@ def test_a_broken_off_first_job_leaves_no_network(make_example: MakeExample, mak
     trainer = make_trainer()
     with pytest.raises(LeaseLost):
         trainer.learn(make_example(0), 2, lambda: (_ for _ in ()).throw(LeaseLost("taken over")))
-    assert trainer.plan is None
+    assert not trainer.plans
     with pytest.raises(StoreError, match="nothing was learned"):
         trainer.network()
 
 
-def test_the_first_job_makes_more_steps(
-    make_example: MakeExample, settings: TrainingSettings, propagator: object, tmp_path: Path
-) -> None:
+def test_the_first_job_makes_more_steps(make_example: MakeExample, settings: TrainingSettings, tmp_path: Path) -> None:
     memory = ReplayMemory(tmp_path, 2**24)
-    trainer = OnlineTrainer(2, replace(settings, first_case_steps=5), memory, propagator)
+    trainer = OnlineTrainer({"task": 2}, replace(settings, first_case_steps=5), memory)
     waited: list[int] = []
     reports = [trainer.learn(make_example(seed), 2, lambda: waited.append(trainer.steps)) for seed in range(2)]
     assert [report.steps for report in reports] == [5, 2]
@@ -137,27 +136,25 @@ def test_a_later_round_replaces_the_earlier_in_memory(make_example: MakeExample,
     assert [report.remembered for report in reports] == [1, 2, 2]
 
 
-def test_a_lost_replay_file_is_survived(
-    make_example: MakeExample, settings: TrainingSettings, propagator: object, tmp_path: Path
-) -> None:
-    trainer = OnlineTrainer(2, settings, ReplayMemory(tmp_path, 2**24), propagator)
+def test_a_lost_replay_file_is_survived(make_example: MakeExample, settings: TrainingSettings, tmp_path: Path) -> None:
+    trainer = OnlineTrainer({"task": 2}, settings, ReplayMemory(tmp_path, 2**24))
     trainer.learn(make_example(0), 1, _nothing)
     state = trainer.save()
     for path in tmp_path.iterdir():
         path.unlink()
-    fresh = OnlineTrainer(2, replace(settings, replay_share=1.0), ReplayMemory(tmp_path, 2**24), propagator)
+    fresh = OnlineTrainer({"task": 2}, replace(settings, replay_share=1.0), ReplayMemory(tmp_path, 2**24))
     fresh.restore(state)
     report = fresh.learn(make_example(1), 3, _nothing)
     assert (report.steps, report.replayed, report.remembered) == (3, 0, 1)
 
 
-def test_a_loss_that_is_not_finite_is_left_out(
-    make_example: MakeExample, settings: TrainingSettings, propagator: object, tmp_path: Path
-) -> None:
-    trainer = OnlineTrainer(2, settings, ReplayMemory(tmp_path, 2**24), propagator)
+def test_a_loss_that_is_not_finite_is_left_out(make_example: MakeExample, settings: TrainingSettings, tmp_path: Path) -> None:
+    trainer = OnlineTrainer({"task": 2}, settings, ReplayMemory(tmp_path, 2**24))
     trainer.learn(make_example(0), 1, _nothing)
     before = _weights(trainer)
-    trainer._settings = replace(settings, dice_weight=float("inf"))
+    state, infinite = trainer.save(), replace(settings, dice_weight=float("inf"))
+    trainer = OnlineTrainer({"task": 2}, infinite, ReplayMemory(tmp_path, 2**24))
+    trainer.restore(state)
     trainer.learn(make_example(1), 3, _nothing)
     assert (trainer.steps, trainer.skipped) == (4, 3)
     assert all(torch.equal(a, b) for a, b in zip(before, _weights(trainer), strict=True))
@@ -185,7 +182,7 @@ def test_a_state_without_an_example_can_be_saved(make_trainer: MakeTrainer) -> N
     trainer = make_trainer("a")
     other = make_trainer("b", seed=5)
     other.restore(trainer.save())
-    assert (other.steps, other.plan) == (0, None)
+    assert (other.steps, other.plans) == (0, {})
 
 
 def test_a_snapshot_stays_as_it_is_while_training_goes_on(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
@@ -193,10 +190,10 @@ def test_a_snapshot_stays_as_it_is_while_training_goes_on(make_example: MakeExam
     example = make_example(0)
     trainer.learn(example, 2, _nothing)
     snapshot = trainer.network()
-    before = snapshot.predict(example.image_DHW, example.spacing_DHW, example.proxy)
+    before = snapshot.predict(example.image_DHW, example.spacing_DHW)
     trainer.learn(make_example(1), 4, _nothing)
-    np.testing.assert_array_equal(snapshot.predict(example.image_DHW, example.spacing_DHW, example.proxy), before)
-    assert not np.array_equal(trainer.network().predict(example.image_DHW, example.spacing_DHW, example.proxy), before)
+    np.testing.assert_array_equal(snapshot.predict(example.image_DHW, example.spacing_DHW), before)
+    assert not np.array_equal(trainer.network().predict(example.image_DHW, example.spacing_DHW), before)
 
 
 def test_the_learning_rate_rises_then_falls_to_a_floor(settings: TrainingSettings) -> None:
@@ -206,9 +203,9 @@ def test_the_learning_rate_rises_then_falls_to_a_floor(settings: TrainingSetting
 
 
 def test_the_replay_folder_holds_no_more_than_two_states_need(
-    make_example: MakeExample, settings: TrainingSettings, propagator: object, tmp_path: Path
+    make_example: MakeExample, settings: TrainingSettings, tmp_path: Path
 ) -> None:
-    trainer = OnlineTrainer(2, settings, ReplayMemory(tmp_path, 2**24), propagator)
+    trainer = OnlineTrainer({"task": 2}, settings, ReplayMemory(tmp_path, 2**24))
     for number in range(4):
         before = trainer.save()
         trainer.learn(make_example(number, key="the same case"), 1, _nothing)
@@ -224,7 +221,7 @@ def test_the_replay_folder_holds_no_more_than_two_states_need(
 def test_strokes_and_planes_of_another_axis_are_learned_from(
     make_example: MakeExample, settings: TrainingSettings, tmp_path: Path, case: dict[str, object]
 ) -> None:
-    trainer = OnlineTrainer(2, replace(settings, replay_share=0.5), ReplayMemory(tmp_path, 2**24), ShapeInterpolation())
+    trainer = OnlineTrainer({"task": 2}, replace(settings, replay_share=0.5), ReplayMemory(tmp_path, 2**24))
     example = make_example(0, **case)
     shape = example.image_DHW.shape
     strokes, lines = np.zeros(shape, np.uint8), np.zeros((2, *shape), bool)
@@ -235,7 +232,7 @@ def test_strokes_and_planes_of_another_axis_are_learned_from(
         sides[3:7, middle - 3 : middle, column], columns[0, :, :, column] = 1, True
     planes = (Plane(2, middle - 2), Plane(2, middle + 2))
     for key, annotation in (("a", SparseAnnotation(strokes, lines)), ("b", SparseAnnotation(sides, columns, planes))):
-        proxy = ShapeInterpolation().propagate(example.image_DHW, example.spacing_DHW, annotation)
+        proxy = make_propagator("shape-interpolation").propagate(example.image_DHW, example.spacing_DHW, annotation)
         report = trainer.learn(replace(example, key=key, annotation=annotation, proxy=proxy), 3, _nothing)
         assert np.isfinite([report.loss_first, report.loss_last]).all()
     assert (trainer.skipped, report.remembered) == (0, 2)
