@@ -1,12 +1,17 @@
-"""What a person does to a running node: retry what was given up, hold training back and let it go on.
+"""What a person does to a running node: retry what was given up, hold training back, compare versions and roll back.
 
 Concurrency: everything is a transaction on the store, so that the command line works beside a running node, and without one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from learner.app.gate import Gate
 from learner.app.learn import PAUSED
 from learner.domain.case import Round, RoundEvent, RoundState
+from learner.domain.checkpoint import Checkpoint, CheckpointState
+from learner.domain.gate import Verdict
 from learner.domain.job import JobKind, JobState
 from learner.errors import ApprenticeError
 from learner.storage.store import LocalStore
@@ -30,6 +35,18 @@ class NoSuchRound(ApprenticeError):
 
 class NothingToRetry(ApprenticeError):
     """The round was not given up; says where it stands."""
+
+
+class NoSuchVersion(ApprenticeError):
+    """There is no such version of a model, or its file is not kept any more."""
+
+
+class NothingToRollBack(ApprenticeError):
+    """No version served before, or the one that was asked for serves already."""
+
+
+class NothingHeld(ApprenticeError):
+    """There is no drawing that both versions were not trained on."""
 
 
 def find_round(store: LocalStore, round_id: int) -> Round:
@@ -81,3 +98,73 @@ def pause_training(store: LocalStore) -> None:
 def resume_training(store: LocalStore) -> None:
     """Lets training go on."""
     store.records.set_flag(PAUSED, "")
+
+
+def find_version(store: LocalStore, model_id: str, name: str) -> Checkpoint:
+    """A version of a model whose file is kept.
+
+    Args:
+        store: of the node.
+        model_id: the model.
+        name: such as ``prostate-12``, or ``12``.
+
+    Raises:
+        NoSuchVersion.
+    """
+    for found in store.checkpoints.versions(model_id):
+        if name in {found.name, str(found.number)}:
+            if found.kept:
+                return found
+            raise NoSuchVersion(f"the file of {found.name} is not kept any more; learning.keep_checkpoints says how many are")
+    raise NoSuchVersion(f"model {model_id} has no version {name}; `apprentice versions {model_id}` lists them")
+
+
+def roll_back(store: LocalStore, model_id: str, name: str = "", *, retrain: bool = False) -> Checkpoint:
+    """Lets an earlier version serve, until a later one is clearly better.
+
+    Args:
+        store: of the node.
+        model_id: the model.
+        name: the version; the one that served before if empty.
+        retrain: whether training goes on from it, too.
+
+    Raises:
+        NoSuchVersion.
+        NothingToRollBack.
+    """
+    with store.transaction():
+        serving = store.checkpoints.serving(model_id)
+        target = find_version(store, model_id, name) if name else _served_before(store, model_id, serving)
+        if serving is not None and target.name == serving.name and not retrain:
+            raise NothingToRollBack(f"{target.name} serves already; there is nothing to roll back")
+        return store.checkpoints.roll_back(target, retrain=retrain)
+
+
+def _served_before(store: LocalStore, model_id: str, serving: Checkpoint | None) -> Checkpoint:
+    for one in store.checkpoints.history(model_id):
+        if one.state is CheckpointState.RETIRED and (serving is None or one.number < serving.number):
+            return one
+    raise NothingToRollBack(f"of model {model_id} no version served before; `apprentice versions {model_id}` lists them")
+
+
+def compare_versions(
+    store: LocalStore, gate: Gate, model_id: str, names: tuple[str, str], label_counts: Mapping[str, int]
+) -> Verdict:
+    """Two versions on the cases that are held back; the verdict is that on the second, as if the first served.
+
+    Args:
+        store: of the node.
+        gate: judges.
+        model_id: the model.
+        names: of the versions.
+        label_counts: labels of each task.
+
+    Raises:
+        NoSuchVersion.
+        NothingHeld.
+    """
+    one, other = (find_version(store, model_id, name) for name in names)
+    evidence = gate.evidence(lesson for lesson in store.lessons.of_model(model_id) if lesson.held)
+    if not evidence:
+        raise NothingHeld(f"model {model_id} has no case that is held back from training yet; draw more cases")
+    return gate.compare(one, other, evidence, label_counts)

@@ -199,8 +199,14 @@ class LearningSettings(_Section):
     confirmed_weight: float = Field(
         0.5, ge=0, le=1, description="Weight of slices that a reader accepted, as a share of that of drawn ones."
     )
-    replay_mb: int = Field(4096, ge=1, description="Size of the replay memory of a task on disk, in MiB.")
-    keep_checkpoints: int = Field(5, ge=2, description="How many versions of a model stay on disk.")
+    replay_mb: int = Field(4096, ge=1, description="Size of the replay memory of a model on disk, in MiB.")
+    keep_checkpoints: int = Field(
+        5, ge=2, description="How many of the newest versions of a model stay on disk, besides those that are needed."
+    )
+    gate_cases: int = Field(
+        8, ge=0, description="Most drawn cases of a task held back from training, to judge versions by; 0 for none."
+    )
+    gate_every: int = Field(6, ge=2, description="How many cases there are to each that is held back.")
 
 
 class Settings(_Section):
@@ -280,6 +286,7 @@ class _TaskFile(_Section):
     title: str = Field(min_length=1)
     answer_undrawn: bool = True
     propagator: str = ""
+    model: str = ""
     match: _MatchFile
     labels: tuple[_LabelFile, ...] = Field(min_length=1, max_length=254)
 
@@ -339,9 +346,9 @@ def load_task(path: Path) -> Task:
     )
     rule = MatchingRule(**file.match.model_dump())
     try:
-        return Task(path.stem, file.title, labels, rule, file.answer_undrawn, file.propagator)
+        return Task(path.stem, file.title, labels, rule, file.answer_undrawn, file.propagator, file.model)
     except ValueError as error:
-        raise ConfigurationError(f"{path}: {error}; rename the file") from None
+        raise ConfigurationError(f"{path}: {error}; rename the file, or change `model`") from None
 
 
 def read_secret(path: Path | None) -> str:

@@ -28,22 +28,25 @@ from dicom_io.pacs.scp import StorageScp
 from dicom_io.pacs.tls import client_tls, server_tls
 from dicom_io.whole_files import write_whole
 from learner.app.compute import Compute
+from learner.app.gate import Gate, GateSettings
 from learner.app.images import SeriesImages
 from learner.app.intake import Intake
 from learner.app.learn import Learn, LearnSettings
 from learner.app.refusal import Refusals
 from learner.app.respond import Respond, RespondSettings
 from learner.app.results import ResultSettings
-from learner.app.serving import ServingNetworks
+from learner.app.serving import LoadNetwork, ServingNetworks
 from learner.app.subject import Subjects
 from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook, remember_labels
 from learner.app.worker import Worker
 from learner.domain.contract import ContractNames
+from learner.domain.gate import Verdict
 from learner.domain.task import Task
 from learner.errors import ConfigurationError
 from learner.memory.replay import ReplayMemory
 from learner.node import Node
+from learner.operations import compare_versions
 from learner.ports import Network, Propagator, Trainer
 from learner.propagation import make_propagator
 from learner.settings import ContractSettings, LearningSettings, PacsSettings, ScpSettings, Settings, load_tasks, read_secret
@@ -249,21 +252,41 @@ def run_trainer(settings: Settings) -> None:
     stop_with_parent(stop)
     store = build_store(settings)
     learn_settings = LearnSettings(settings.learning.steps, attempts=settings.answer.attempts)
-    factory = trainer_factory(settings, build_tasks(settings, store))
-    learn = Learn(store, factory, learn_settings, stop.is_set, stop.wait, SystemClock())
+    factory, gate = trainer_factory(settings, build_tasks(settings, store)), build_gate(settings, store)
+    learn = Learn(store, factory, gate, learn_settings, stop.is_set, stop.wait, SystemClock())
     worker = Worker("learn", learn.run_once, idle_s=0.5)
     worker.start()
     stop.wait()
     worker.stop()
 
 
-def trainer_factory(settings: Settings, tasks: TaskBook) -> Callable[[str, int], Trainer]:
-    """Makes the trainer of a task, for all the labels that the task has; an example may be from before it gained some."""
+def build_gate(settings: Settings, store: LocalStore) -> Gate:
+    """The gate in front of what answers."""
+    held = GateSettings(settings.learning.gate_cases, settings.learning.gate_every)
+    return Gate(store, network_loader(settings.learning.threads), held)
 
-    def make(task_id: str, label_count: int) -> Trainer:
-        folder, task = settings.node.data / "replay" / task_id, tasks.get(task_id)
-        count = max(label_count, len(task.labels) if task else 0)
-        return make_trainer({task_id: count}, settings.learning, folder)
+
+def compare(settings: Settings, store: LocalStore, tasks: TaskBook, model_id: str, names: tuple[str, str]) -> Verdict:
+    """Two versions of a model on the cases that are held back, the second as the candidate; imports torch.
+
+    Raises:
+        NoSuchVersion: one of them is not there.
+        NothingHeld: no case is held back.
+    """
+    counts = {task.task_id: len(task.labels) for task in tasks}
+    return compare_versions(store, build_gate(settings, store), model_id, names, counts)
+
+
+def trainer_factory(settings: Settings, tasks: TaskBook) -> Callable[[str, Mapping[str, int]], Trainer]:
+    """Makes the trainer of a model, for all the labels of all of its tasks; an example may be from before one gained some."""
+
+    def make(model_id: str, label_counts: Mapping[str, int]) -> Trainer:
+        counts = dict(label_counts)
+        for task in tasks:
+            if task.model_id == model_id:
+                counts[task.task_id] = max(counts.get(task.task_id, 0), len(task.labels))
+        folder = settings.node.data / "replay" / model_id
+        return make_trainer(counts, settings.learning, folder)
 
     return make
 
@@ -306,13 +329,13 @@ def build_propagator(name: str) -> Propagator:
         raise ConfigurationError(f"propagator: {error}") from None
 
 
-def network_loader(threads: int) -> Callable[[bytes, int], Network]:
-    """Makes a network of a checkpoint's state and the number of labels; imports torch at its first use."""
+def network_loader(threads: int) -> LoadNetwork:
+    """Makes a network of a checkpoint's state, for a task and its number of labels; imports torch at its first use."""
 
-    def load(state: bytes, label_count: int) -> Network:
+    def load(state: bytes, task_id: str, label_count: int) -> Network:
         from learner.model.serving import load_network  # noqa: PLC0415 - torch takes a second to import
 
-        return load_network(state, "", label_count, threads=threads)
+        return load_network(state, task_id, label_count, threads=threads)
 
     return load
 

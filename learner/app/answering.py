@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dicom_io.annotation import PlaneKind, SparseAnnotation
+from dicom_io.annotation import SparseAnnotation
 from learner.domain.answer import Answer
 from learner.domain.fusion import expected_dice, foresight, fuse
-from learner.domain.planes import drawn_planes, section, without_planes
+from learner.domain.planes import drawn_planes, drawn_voxels, section, without_planes
 from learner.domain.pooling import FRONT_END_ONLY, Evidence, PoolWeights, fit_alone, fit_pool, sharpened
 from learner.domain.proxy import ProxyMask, merge_unknown, with_classes
 from learner.domain.ranking import rank_slices
@@ -198,12 +198,6 @@ def leave_out(
 
 def _foresight(annotation: SparseAnnotation, alone_CDHW: FloatArray) -> float:
     """How well the network alone foresaw what was drawn; at 0 it has no say."""
-    seen_DHW = annotation.observed_DHW.copy()
-    for plane in annotation.planes:
-        if plane.kind is not PlaneKind.DRAWN:
-            seen_DHW[plane.where] = False
-    for plane in annotation.planes:
-        if plane.kind is PlaneKind.DRAWN:
-            seen_DHW[plane.where] = annotation.observed_DHW[plane.where]
+    seen_DHW = drawn_voxels(annotation)
     labels = [number for number, known_DHW in enumerate(annotation.known_LDHW, start=1) if known_DHW.any()]
     return foresight(annotation.labels_DHW[seen_DHW], alone_CDHW[:, seen_DHW], labels)

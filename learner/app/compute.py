@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from learner.app.serving import ServingNetworks
 from learner.app.subject import NothingLeft, NothingNew, Subject, Subjects
 from learner.domain.case import Round
 from learner.domain.example import Example, Withdrawal
+from learner.domain.gate import foresight
 from learner.domain.guidance import Suggestion
 from learner.ports import CaseRecord, Propagator, Store
 
@@ -27,6 +29,7 @@ class Computation:
 
     Attributes:
         case_id: the case.
+        model_id: the model that learns from it.
         number: round of the case.
         reader: who drew.
         checkpoint: version of the model that took part, empty for none.
@@ -37,6 +40,7 @@ class Computation:
     """
 
     case_id: int
+    model_id: str
     number: int
     reader: str
     checkpoint: str
@@ -54,7 +58,7 @@ class Compute:
         store: what earlier cases have shown.
         propagator: the front end.
         networks: the back end as it serves.
-        case_key: keyed hash of a series UID, for what the trainer sees.
+        case_key: keyed hash of what identifies a case, a site or a reader, for what the trainer sees.
         results: which objects an answer consists of.
         own_propagators: the front end of tasks that name one, by task.
     """
@@ -92,7 +96,7 @@ class Compute:
         serving = self._networks.for_task(subject.task)
         if serving is None and subject.annotation is None:
             if subject.number > 0:
-                raise NothingLeft(self._withdrawal(subject))
+                raise NothingLeft(self._withdrawal(subject), subject.task.model_id)
             raise NothingNew("no model serves this task yet")
         volume = subject.images.volume
         previous = subject.before.back_end_CDHW if subject.before is not None else None
@@ -115,12 +119,14 @@ class Compute:
         facts = {
             **subject.facts,
             **_facts(subject, answered),
+            "site": self._site(subject.images),
             "seconds_computing": round(seconds, 3),
             "seconds_writing": round(time.monotonic() - began - seconds, 3),
         }
         back_end = answered.back_end_CDHW
         return Computation(
             case_id=subject.case.case_id,
+            model_id=subject.task.model_id,
             number=subject.number,
             reader=subject.reader,
             checkpoint=checkpoint,
@@ -148,7 +154,16 @@ class Compute:
             annotation=subject.annotation,
             proxy=answered.proxy,
             agreement_DHW=subject.agreement_DHW,
+            site=self._site(subject.images),
+            reader=self._case_key(f"reader/{subject.reader}") if subject.reader else "",
         )
+
+    def _site(self, images: ImageSeries) -> str:
+        """Keyed hash of where the images were made: the institution, and the station or else the scanner's model."""
+        header = images.headers[0]
+        device = _told(header, "StationName") or _told(header, "ManufacturerModelName")
+        parts = [part for part in (_told(header, "InstitutionName"), device) if part]
+        return self._case_key(f"site/{'/'.join(parts)}") if parts else ""
 
     def _withdrawal(self, subject: Subject) -> Withdrawal:
         return Withdrawal(self._key(subject), subject.task.task_id, len(subject.task.labels))
@@ -172,7 +187,20 @@ def _facts(subject: Subject, answered: CaseAnswer) -> dict[str, object]:
         "estimated_dice": list(answer.estimated_dice) if answer.estimated_dice is not None else None,
         "guidance": [_suggested(one, subject.images) for one in answer.guidance.suggestions],
         "enough": answer.guidance.enough,
+        "foresight": _foresight(subject, answered),
     }
+
+
+def _foresight(subject: Subject, answered: CaseAnswer) -> list[float | None] | None:
+    """How well the network alone, which was not shown any drawing, foresaw what was drawn in this round: Dice per label."""
+    if subject.drawing is None or answered.back_end_CDHW is None:
+        return None
+    return list(foresight(subject.drawing, answered.back_end_CDHW))
+
+
+def _told(header: Any, name: str) -> str:
+    """What a header says, without the difference of case and spaces; empty where it says nothing."""
+    return " ".join(str(header.get(name) or "").split()).casefold()
 
 
 def _suggested(suggestion: Suggestion, images: ImageSeries) -> dict[str, object]:

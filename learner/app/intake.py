@@ -14,6 +14,7 @@ import structlog
 
 from dicom_io.errors import NotInPacs
 from dicom_io.pacs.port import Archive, SeriesStatus
+from learner.app.serving import serving_version
 from learner.app.tasks import TaskBook
 from learner.domain.case import Round, RoundEvent
 from learner.domain.job import JobKind
@@ -150,7 +151,7 @@ class Intake:
         opened = 0
         for task in self._tasks.matching(series):
             case = records.case(task.task_id, series.study_instance_uid, uid)
-            if task.answer_undrawn and self._store.checkpoints.serving(task.task_id) is not None:
+            if task.answer_undrawn and serving_version(self._store.checkpoints, task) is not None:
                 opened += self._open(images_trigger(uid, digest, task.task_id), uid, case_id=case.case_id, number=0)
         return opened
 

@@ -16,6 +16,7 @@ from dicom_io.errors import DicomIoError, NotInPacs, PacsError, PacsRefused, Pac
 from dicom_io.pacs.port import Archive, Sink
 from learner.app.attempts import backoff_s, retry_or_park
 from learner.app.compute import Computation, Compute
+from learner.app.drift import warn_of_drift
 from learner.app.intake import release_waiting
 from learner.app.refusal import Refusals
 from learner.app.results import PREDICTION, ResultFile
@@ -157,7 +158,7 @@ class Respond:
         self._delete_superseded(self._store.records.find_round(job.round_id))
         self._store.files.put_example(job.round_id, nothing.withdrawal)
         with self._store.transaction():
-            self._store.jobs.add(JobKind.LEARN, job.round_id)
+            self._store.jobs.add(JobKind.LEARN, job.round_id, nothing.model_id)
             return self._close(job, RoundEvent.NOTHING_NEW, str(nothing))
 
     def _refuse(self, job: Job, round_: Round, error: DicomIoError) -> Round:
@@ -181,7 +182,7 @@ class Respond:
             self._store.jobs.renew(job, self._settings.lease_s)
             records.add_results(results)
             if computation.example is not None:
-                self._store.jobs.add(JobKind.LEARN, round_.round_id)
+                self._store.jobs.add(JobKind.LEARN, round_.round_id, computation.model_id)
             records.note_facts(round_.round_id, **computation.facts)
             return records.apply(
                 round_.round_id,
@@ -226,6 +227,7 @@ class Respond:
             records.apply(round_.round_id, RoundEvent.DELIVERED, answered_at=now)
             self._store.jobs.finish(job)
         self._drop(results)
+        warn_of_drift(records, round_)
         _log.info(
             "answered",
             round=round_.round_id,

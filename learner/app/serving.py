@@ -1,4 +1,4 @@
-"""The network that serves each task: loaded once, replaced when a newer version stands in the store."""
+"""The network that serves each task: loaded once, replaced when another version serves."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from dataclasses import dataclass
 
 import structlog
 
+from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.task import Task
 from learner.errors import CorruptFile
-from learner.ports import Network, Store
+from learner.ports import Checkpoints, Network, Store
 
 _log = structlog.get_logger(__name__)
+LoadNetwork = Callable[[bytes, str, int], Network]
+"""Makes a network of a version's state, the name of a task, and the number of the task's labels."""
+
+
+def serving_version(checkpoints: Checkpoints, task: Task) -> Checkpoint | None:
+    """The version that answers a task: the one that serves its model, if that passed the gate for this very task."""
+    serving = checkpoints.serving(task.model_id)
+    return serving if serving is not None and task.task_id in serving.tasks else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +37,32 @@ class ServingNetworks:
 
     Args:
         store: where versions are.
-        load: makes a network of a version's state and the number of labels of the task.
+        load: makes a network of a version's state, for a task and its number of labels.
     """
 
-    def __init__(self, store: Store, load: Callable[[bytes, int], Network]) -> None:
+    def __init__(self, store: Store, load: LoadNetwork) -> None:
         self._store = store
         self._load = load
         self._loaded: dict[str, ServingNetwork] = {}
         self._lock = threading.Lock()
 
     def for_task(self, task: Task) -> ServingNetwork | None:
-        """The newest version of a task that can be read, or None before the first."""
+        """The version that serves a task, or None while none does.
+
+        If its file cannot be read, the latest that can be read of those that served before it.
+        """
+        checkpoints = self._store.checkpoints
         with self._lock:
-            for checkpoint in self._store.checkpoints.history(task.task_id):
+            serving = serving_version(checkpoints, task)
+            if serving is None:
+                return None
+            served = [one for one in checkpoints.history(task.model_id) if one.state is CheckpointState.RETIRED]
+            for checkpoint in (serving, *(one for one in served if task.task_id in one.tasks)):
                 loaded = self._loaded.get(task.task_id)
                 if loaded is not None and loaded.checkpoint == checkpoint.name:
                     return loaded
                 try:
-                    network = self._load(self._store.checkpoints.read(checkpoint), len(task.labels))
+                    network = self._load(checkpoints.read(checkpoint), task.task_id, len(task.labels))
                 except CorruptFile as error:
                     _log.error("checkpoint unusable", checkpoint=checkpoint.name, error=str(error))
                     continue

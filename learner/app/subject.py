@@ -64,11 +64,13 @@ class NothingLeft(NothingNew):
 
     Args:
         withdrawal: what is to be forgotten.
+        model_id: by which model.
     """
 
-    def __init__(self, withdrawal: Withdrawal) -> None:
+    def __init__(self, withdrawal: Withdrawal, model_id: str) -> None:
         super().__init__("nothing is drawn any more, and no model serves this task yet")
         self.withdrawal = withdrawal
+        self.model_id = model_id
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import structlog
 import typer
 
 from dicom_io.errors import DicomIoError
-from learner.cli import check, demo, look, serve, simulate
+from learner.cli import check, demo, look, models, serve, simulate
 from learner.errors import ApprenticeError
 from learner.logs import configure_logs
 
@@ -27,6 +27,9 @@ app.command()(look.tasks)
 app.command()(look.rounds)
 app.command()(look.retry)
 app.command()(look.training)
+app.command()(models.versions)
+app.command()(models.compare)
+app.command()(models.rollback)
 app.command()(check.doctor)
 app.command()(check.lint)
 app.command()(simulate.simulate)

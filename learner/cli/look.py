@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from learner import operations
+from learner.app.serving import serving_version
 from learner.cli.console import DEFAULT_CONFIGURATION, AsJson, Configuration, console, open_store, print_json, table
 from learner.domain.case import Round, RoundState
 from learner.http.models import RoundView, TaskView
@@ -36,7 +37,7 @@ def tasks(config: Configuration = DEFAULT_CONFIGURATION, as_json: AsJson = False
 
     settings, store = open_store(config)
     checkpoints = store.checkpoints
-    views = [TaskView.of(task, checkpoints.serving(task.task_id)) for task in build_tasks(settings, store)]
+    views = [TaskView.of(task, serving_version(checkpoints, task)) for task in build_tasks(settings, store)]
     if as_json:
         print_json([view.model_dump(mode="json") for view in views])
         return

@@ -206,7 +206,7 @@ def _envelope(mask: npt.NDArray[np.bool_], radius: float) -> npt.NDArray[np.bool
 def _fluid_level(values: npt.NDArray[np.float32]) -> float:
     """The intensity that parts fluid from grey matter."""
     image = SimpleITK.GetImageFromArray(np.minimum(values, 1.2)[None])
-    thresholded = SimpleITK.OtsuMultipleThresholds(image, 2)  # type: ignore[no-untyped-call]  # has no types
+    thresholded = SimpleITK.OtsuMultipleThresholds(image, 2)
     classes = SimpleITK.GetArrayFromImage(thresholded)[0]
     return float(values[classes == 0].max())
 

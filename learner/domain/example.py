@@ -26,8 +26,8 @@ class Example:
         proxy: the proxy mask propagated from ``annotation``.
         agreement_DHW: float32 in [0, 1], the share of the readers who drew a voxel that agree with ``annotation`` there; None
             where nobody disagrees. Known voxels count by it.
-        site: keyed hash of where the images come from; empty if unknown.
-        reader: keyed hash of who drew; empty if unknown.
+        site: keyed hash of where the images were made; empty where that is not known.
+        reader: keyed hash of who drew; empty where that is not known.
     """
 
     key: str

@@ -37,6 +37,7 @@ class Job:
         round_id: the round that it is about.
         attempts: how often it was begun, this time included.
         lease: secret of this lease; finishing with an outdated one has no effect.
+        lane: jobs of one lane are done strictly one after the other; a learn job's is its model. Empty for none.
     """
 
     job_id: int
@@ -44,3 +45,4 @@ class Job:
     round_id: int
     attempts: int
     lease: str
+    lane: str = ""

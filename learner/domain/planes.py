@@ -18,6 +18,22 @@ def drawn_planes(annotation: SparseAnnotation) -> tuple[Plane, ...]:
     return tuple(p for p in annotation.planes if p.kind is PlaneKind.DRAWN and annotation.labels_DHW[p.where].any())
 
 
+def drawn_voxels(annotation: SparseAnnotation) -> npt.NDArray[np.bool_]:
+    """Voxels ``(D, H, W)`` that readers drew themselves, on planes or by strokes: none of accepted and of empty planes.
+
+    Labels that nobody looked for play no part.
+    """
+    observed_DHW = annotation.observed_DHW
+    drawn_DHW = observed_DHW.copy()
+    for plane in annotation.planes:
+        if plane.kind is not PlaneKind.DRAWN:
+            drawn_DHW[plane.where] = False
+    for plane in annotation.planes:
+        if plane.kind is PlaneKind.DRAWN:
+            drawn_DHW[plane.where] = observed_DHW[plane.where]
+    return drawn_DHW
+
+
 def main_axis(annotation: SparseAnnotation) -> int:
     """The array axis along which most planes are drawn; the slice axis in doubt."""
     return max(range(3), key=lambda axis: len(annotation.planes_of(PlaneKind.DRAWN, axis=axis)))

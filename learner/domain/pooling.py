@@ -6,8 +6,8 @@ opinion pools", NIPS 1997). With confidence k of the proxy at a voxel:
 
     log answer = (k + a (1 - k)) log proxy + b (1 - k) log network + constant
 
-So what is drawn stands, near it the proxy decides, and far from it the network. Two weights, a and b, are learned. Exponents below
-1 also take back overconfidence, as temperature scaling does (Guo et al., ICML 2017), so that probabilities are calibrated.
+So what is drawn stands, near it the proxy decides, and far from it the network. Two weights, a and b, are learned. Exponents
+below 1 also take back overconfidence, as temperature scaling does (Guo et al., ICML 2017), so that probabilities are calibrated.
 
 The weights minimise the cross-entropy on drawn slices that were left out of the propagation, those of this case and of the
 cases before. The network has not learned this case yet, so it is judged on what it has never seen.

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from dicom_io.codes import Code
 from dicom_io.pacs.port import SeriesStatus
 
+NAME = r"[a-z0-9][a-z0-9_-]{0,39}"
+"""What names of tasks and models look like; they become names of folders."""
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -76,9 +79,10 @@ class Task:
         match: which series belong to it.
         answer_undrawn: whether a new series gets a prediction and guidance before anything is drawn (round 0).
         propagator: name of the propagation method; empty for the node's.
+        model: name of the model that serves it, which it may share with other tasks; empty for one of its own.
 
     Raises:
-        ValueError: if the name is malformed, there is no label, or label numbers are not 1..L.
+        ValueError: if a name is malformed, there is no label, or label numbers are not 1..L.
     """
 
     task_id: str
@@ -87,11 +91,18 @@ class Task:
     match: MatchingRule
     answer_undrawn: bool = True
     propagator: str = ""
+    model: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,39}", self.task_id):
-            raise ValueError(f"task name {self.task_id!r} is not made of lower-case letters, digits, '-' and '_' (40 at most)")
+        for kind, name in (("task", self.task_id), ("model", self.model_id)):
+            if not re.fullmatch(NAME, name):
+                raise ValueError(f"{kind} name {name!r} is not made of lower-case letters, digits, '-' and '_' (40 at most)")
         if [label.number for label in self.labels] != list(range(1, len(self.labels) + 1)):
             raise ValueError(f"labels of task {self.task_id} are not numbered 1..n without gaps")
         if not self.labels:
             raise ValueError(f"task {self.task_id} has no label")
+
+    @property
+    def model_id(self) -> str:
+        """Name of the model that serves it: its own name unless it shares one."""
+        return self.model or self.task_id

@@ -10,6 +10,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from learner import operations
+from learner.app.drift import drift_of_task
+from learner.app.serving import serving_version
 from learner.node import Node
 from learner.version import __version__
 
@@ -51,9 +53,17 @@ class NodeCollector(Collector):
             jobs.add_metric([kind, state], count)
         steps = CounterMetricFamily("apprentice_training_steps", "Training steps of the serving version.", labels=["task"])
         for task in self._node.tasks:
-            serving = store.checkpoints.serving(task.task_id)
+            serving = serving_version(store.checkpoints, task)
             steps.add_metric([task.task_id], serving.steps if serving is not None else 0)
-        yield from (rounds, jobs, steps)
+        yield from (rounds, jobs, steps, self._drift())
+
+    def _drift(self) -> Metric:
+        what = "Need of correction against what was usual: an alarm from 1 on. By task, site (keyed hash) and measure."
+        drift = GaugeMetricFamily("apprentice_drift", what, labels=["task", "site", "measure"])
+        for task in self._node.tasks:
+            for one in drift_of_task(self._node.store.records, task.task_id):
+                drift.add_metric([task.task_id, one.site[:8], one.measure], one.drift.level)
+        return drift
 
     def _answer_seconds(self) -> Metric:
         seconds = self._node.store.queries.answer_seconds(_BOUNDS_S)

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from dicom_io.codes import Code
+from learner.app.drift import DriftOfSeries
 from learner.domain.case import Case, Round, RoundState
-from learner.domain.checkpoint import Checkpoint
+from learner.domain.checkpoint import Checkpoint, CheckpointState
+from learner.domain.gate import Verdict
 from learner.domain.task import Task
 from learner.ports import ResultRecord
 from learner.storage.queries import JobView as StoredJob
@@ -77,14 +79,21 @@ class CheckpointView(_View):
     """One version of a model."""
 
     name: str
-    task_id: str
+    model_id: str
     number: int
     parent: str = Field(description="The version that it was trained from; empty for the first.")
     sha256: str
     round_id: int = Field(description="The round whose learning produced it.")
-    steps: int = Field(description="Training steps since the beginning of the task.")
+    steps: int = Field(description="Training steps since the beginning of the model.")
     created_at: float = Field(description="POSIX time.")
     facts: dict[str, JsonValue] = Field(description="Losses and measurements of its training.")
+    state: CheckpointState = Field(description="`shadow` answers nobody, `serving` answers, `retired` and `rolled-back` did.")
+    tasks: tuple[str, ...] = Field(description="The tasks that it may answer.")
+    gate: dict[str, JsonValue] = Field(
+        description="The gate's verdict: `serve`, `reason`, `cases`, `slices`, `figures`; empty before it was judged."
+    )
+    pinned: bool = Field(description="Whether a person chose that it serves.")
+    kept: bool = Field(description="Whether its file is there, so that it may serve again.")
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Self:
@@ -100,6 +109,7 @@ class TaskView(_View):
     labels: tuple[LabelView, ...]
     match: MatchView
     answer_undrawn: bool
+    model_id: str = Field(description="The model that serves it.")
     serving: CheckpointView | None = Field(description="The version that serves; null before the first.")
 
     @classmethod
@@ -121,8 +131,47 @@ class TaskView(_View):
             labels=labels,
             match=MatchView.model_validate(task.match),
             answer_undrawn=task.answer_undrawn,
+            model_id=task.model_id,
             serving=CheckpointView.of(serving) if serving is not None else None,
         )
+
+
+class ModelView(_View):
+    """A model: what it serves, and where its versions stand."""
+
+    model_id: str
+    tasks: tuple[str, ...] = Field(description="The tasks that share it.")
+    serving: CheckpointView | None = Field(description="The version that serves; null while none does.")
+    head: CheckpointView | None = Field(description="The version that training goes on from; null before the first.")
+    held_cases: int = Field(description="Drawn cases held back from training, to judge versions by.")
+
+
+class FigureView(_View):
+    """One label, in all cases or in those of one site, as two versions foresaw it."""
+
+    task_id: str
+    site: str = Field(description="Keyed hash of the site; empty for all.")
+    label: int
+    cases: int
+    slices: int = Field(description="Drawn planes.")
+    candidate: float = Field(description="Mean Dice of the second version.")
+    serving: float | None = Field(description="Mean Dice of the first.")
+    tolerance: float = Field(description="The loss of Dice that these cases cannot tell from none.")
+
+
+class ComparisonView(_View):
+    """Two versions on the drawn cases that neither was trained on."""
+
+    serve: bool = Field(description="Whether the second would pass the gate if the first served.")
+    reason: str
+    cases: int
+    slices: int
+    figures: tuple[FigureView, ...]
+
+    @classmethod
+    def of(cls, verdict: Verdict) -> Self:
+        """The view of a verdict."""
+        return cls.model_validate(verdict)
 
 
 class CaseView(_View):
@@ -241,13 +290,35 @@ class JobCount(_View):
     count: int
 
 
+class DriftView(_View):
+    """The control chart of one series of measurements."""
+
+    site: str = Field(description="Keyed hash of the site; empty for all together.")
+    measure: str = Field(description="`foresight`, `estimated_dice` or `unchanged`.")
+    level: float = Field(description="0 is as ever; from 1 on, values are lower than they used to be.")
+    alarm: bool
+    count: int = Field(description="Number of values.")
+
+    @classmethod
+    def of(cls, series: DriftOfSeries) -> Self:
+        """The view of a chart."""
+        chart = series.drift
+        level = round(chart.level, 3)
+        return cls(site=series.site, measure=series.measure, level=level, alarm=chart.alarm, count=chart.count)
+
+
 class ServingView(_View):
-    """What serves a task."""
+    """What serves a task, and how well."""
 
     task_id: str
     title: str
-    checkpoint: str = Field(description="Name of the version; empty before the first.")
+    model_id: str = Field(description="Its model.")
+    checkpoint: str = Field(description="Name of the version; empty while none serves.")
     steps: int = Field(description="Its training steps.")
+    newest: str = Field(description="Name of the model's newest version; empty before the first.")
+    newest_state: str = Field(description="Where that stands: `shadow`, `serving`, `retired` or `rolled-back`.")
+    gate: str = Field(description="What the gate said of the newest version, in one line; empty before it was judged.")
+    drift: tuple[DriftView, ...] = Field(description="Measurements that may tell that answers need more correction.")
 
 
 class StatusView(_View):

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
 from learner.errors import ApprenticeError
-from learner.operations import NoSuchRound, NothingToRetry
+from learner.operations import NoSuchRound, NoSuchVersion, NothingHeld, NothingToRetry, NothingToRollBack
 
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger(__name__)
@@ -64,6 +64,15 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(NothingToRetry)
     def on_conflict(_request: Request, error: NothingToRetry) -> JSONResponse:
         return problem(409, str(error), "Only what was refused, withdrawn or parked can be retried.")
+
+    @app.exception_handler(NoSuchVersion)
+    def on_no_version(_request: Request, error: NoSuchVersion) -> JSONResponse:
+        return problem(404, str(error), "GET /api/models/{model_id}/versions lists them.")
+
+    @app.exception_handler(NothingToRollBack)
+    @app.exception_handler(NothingHeld)
+    def on_no_version_to_serve(_request: Request, error: ApprenticeError) -> JSONResponse:
+        return problem(409, str(error), "GET /api/models tells how each model stands.")
 
     @app.exception_handler(ApprenticeError)
     @app.exception_handler(sqlite3.Error)

@@ -10,15 +10,21 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi import Path as InPath
 
 from learner import operations
+from learner.app.drift import drift_of_task
+from learner.app.serving import serving_version
 from learner.domain.case import Case, Round, RoundState
 from learner.domain.job import JobState
+from learner.domain.task import Task
 from learner.http.models import (
     Accepted,
     CaseDetail,
     CaseView,
     CheckpointView,
+    ComparisonView,
+    DriftView,
     JobCount,
     JobView,
+    ModelView,
     NodeView,
     ResultView,
     RoundDetail,
@@ -39,12 +45,17 @@ Number = Annotated[int, InPath(ge=1, le=_LARGEST_ID)]
 OptionalNumber = Annotated[int | None, Query(ge=1, le=_LARGEST_ID)]
 Uid = Annotated[str, InPath(max_length=200)]
 
+ModelName = Annotated[str, InPath(max_length=40)]
+VersionName = Annotated[str, Query(max_length=60, description="Name of a version, or its number.")]
+OptionalVersion = Annotated[str, Query(max_length=60, description="Name or number; what served before if left out.")]
+
 
 def api_router(node: Node) -> APIRouter:
     """All routes of a node."""
     router = APIRouter(prefix="/api")
     _add_status(router, node)
     _add_tasks(router, node)
+    _add_models(router, node)
     _add_cases(router, node.store)
     _add_rounds(router, node)
     _add_training(router, node.store)
@@ -80,7 +91,7 @@ def _add_status(router: APIRouter, node: Node) -> None:
             training_paused=operations.training_paused(store),
             rounds=store.queries.round_counts(),
             jobs=tuple(JobCount(kind=kind, state=state, count=count) for (kind, state), count in counts),
-            tasks=tuple(_serving(store, task.task_id, task.title) for task in node.tasks),
+            tasks=tuple(_serving(store, task) for task in node.tasks),
             viewer_url=node.settings.viewer_url,
         )
 
@@ -105,14 +116,53 @@ def _add_tasks(router: APIRouter, node: Node) -> None:
     @router.get("/tasks", tags=["tasks"])
     def tasks() -> list[TaskView]:
         """What is segmented, and which versions serve."""
-        return [TaskView.of(task, checkpoints.serving(task.task_id)) for task in node.tasks]
+        return [TaskView.of(task, serving_version(checkpoints, task)) for task in node.tasks]
 
-    @router.get("/tasks/{task_id}/checkpoints", tags=["tasks"])
-    def versions(task_id: Annotated[str, InPath(max_length=40)]) -> list[CheckpointView]:
-        """Versions of a task's model whose files are kept, newest first."""
-        if node.tasks.get(task_id) is None:
-            raise HTTPException(404, "there is no task of that name")
-        return [CheckpointView.of(checkpoint) for checkpoint in checkpoints.history(task_id)]
+
+def _add_models(router: APIRouter, node: Node) -> None:
+    store = node.store
+
+    @router.get("/models", tags=["models"])
+    def models() -> list[ModelView]:
+        """Models, the tasks that share them, and which versions serve."""
+        return [_model(node, model_id) for model_id in dict.fromkeys(task.model_id for task in node.tasks)]
+
+    @router.get("/models/{model_id}/versions", tags=["models"])
+    def versions(model_id: ModelName) -> list[CheckpointView]:
+        """All versions of a model that there ever were, newest first, each with the gate's verdict."""
+        _known(node, model_id)
+        return [CheckpointView.of(checkpoint) for checkpoint in store.checkpoints.versions(model_id)]
+
+    @router.get("/models/{model_id}/compare", tags=["models"])
+    def compare(model_id: ModelName, one: VersionName, other: VersionName) -> ComparisonView:
+        """Two versions on the cases that are held back from training; takes seconds. 409 if no case is."""
+        from learner.wiring import compare as compared  # noqa: PLC0415 - wiring names the network's loader
+
+        _known(node, model_id)
+        return ComparisonView.of(compared(node.settings, store, node.tasks, model_id, (one, other)))
+
+    @router.post("/models/{model_id}/rollback", tags=["models"])
+    def rollback(model_id: ModelName, version: OptionalVersion = "", retrain: bool = False) -> CheckpointView:
+        """An earlier version serves, until a later one is clearly better; training goes on from it, too, with ``retrain``."""
+        _known(node, model_id)
+        return CheckpointView.of(operations.roll_back(store, model_id, version, retrain=retrain))
+
+
+def _known(node: Node, model_id: str) -> None:
+    if all(task.model_id != model_id for task in node.tasks):
+        raise HTTPException(404, "there is no model of that name")
+
+
+def _model(node: Node, model_id: str) -> ModelView:
+    checkpoints, lessons = node.store.checkpoints, node.store.lessons
+    serving, head = checkpoints.serving(model_id), checkpoints.head(model_id)
+    return ModelView(
+        model_id=model_id,
+        tasks=tuple(task.task_id for task in node.tasks if task.model_id == model_id),
+        serving=CheckpointView.of(serving) if serving is not None else None,
+        head=CheckpointView.of(head) if head is not None else None,
+        held_cases=sum(lesson.held for lesson in lessons.of_model(model_id)),
+    )
 
 
 def _add_cases(router: APIRouter, store: LocalStore) -> None:
@@ -186,10 +236,20 @@ def _add_training(router: APIRouter, store: LocalStore) -> None:
         return Training(paused=False)
 
 
-def _serving(store: LocalStore, task_id: str, title: str) -> ServingView:
-    serving = store.checkpoints.serving(task_id)
-    name, steps = (serving.name, serving.steps) if serving is not None else ("", 0)
-    return ServingView(task_id=task_id, title=title, checkpoint=name, steps=steps)
+def _serving(store: LocalStore, task: Task) -> ServingView:
+    serving = serving_version(store.checkpoints, task)
+    newest = next(iter(store.checkpoints.history(task.model_id)), None)
+    return ServingView(
+        task_id=task.task_id,
+        title=task.title,
+        model_id=task.model_id,
+        checkpoint=serving.name if serving is not None else "",
+        steps=serving.steps if serving is not None else 0,
+        newest=newest.name if newest is not None else "",
+        newest_state=newest.state if newest is not None else "",
+        gate=str(newest.gate.get("reason", "")) if newest is not None else "",
+        drift=tuple(DriftView.of(one) for one in drift_of_task(store.records, task.task_id)),
+    )
 
 
 def _case(store: LocalStore, case_id: int) -> Case | None:

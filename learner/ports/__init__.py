@@ -1,7 +1,17 @@
 """What the use cases need from the world, as small protocols. Archives: :mod:`dicom_io.pacs.port`."""
 
+from learner.ports.models import Checkpoints, Lesson, Lessons
 from learner.ports.numerics import LearnReport, Network, Propagator, Trainer
-from learner.ports.store import REFUSAL, CaseFiles, CaseRecord, Checkpoints, Clock, Jobs, Records, ResultRecord, Store
+from learner.ports.store import (
+    REFUSAL,
+    CaseFiles,
+    CaseRecord,
+    Clock,
+    Jobs,
+    Records,
+    ResultRecord,
+    Store,
+)
 
 __all__ = [
     "REFUSAL",
@@ -11,6 +21,8 @@ __all__ = [
     "Clock",
     "Jobs",
     "LearnReport",
+    "Lesson",
+    "Lessons",
     "Network",
     "Propagator",
     "Records",

@@ -81,6 +81,14 @@ class Trainer(Protocol):
         """Training steps since the beginning."""
         ...
 
+    def network(self, task_id: str) -> Network:
+        """The averaged weights as they are now and as they serve for a task.
+
+        Raises:
+            StoreError: if nothing was learned yet.
+        """
+        ...
+
     def learn(self, example: Example, steps: int, between_steps: Callable[[], None]) -> LearnReport:
         """Trains on ``example`` and on replayed ones, then remembers it.
 
@@ -100,10 +108,6 @@ class Trainer(Protocol):
 
     def remember(self, example: Example) -> None:
         """Takes an example into what is replayed, without training on it."""
-        ...
-
-    def network(self, task_id: str = "") -> Network:
-        """The weights of a task as they serve now; ``task_id`` may be left out where the model has one task."""
         ...
 
     def forget(self, key: str) -> None:

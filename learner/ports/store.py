@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from dicom_io.annotation import SparseAnnotation
 from learner.domain.case import Case, Round, RoundEvent
-from learner.domain.checkpoint import Checkpoint
 from learner.domain.example import Example, Withdrawal
 from learner.domain.job import Job, JobKind
 from learner.domain.pooling import Evidence
 from learner.domain.task import Label, Task
+from learner.ports.models import Checkpoints, Lessons
 
 REFUSAL = "refusal"
 """Kind of the result that says in the study why an annotation was not understood."""
@@ -139,6 +139,10 @@ class Records(Protocol):
         """Answered rounds of annotation objects that were not withdrawn, oldest first."""
         ...
 
+    def measured(self, task_id: str, limit: int = 200) -> tuple[Round, ...]:
+        """The latest answered rounds of a task in which something was drawn, oldest first."""
+        ...
+
     def unchanged_of(self, case_id: int) -> tuple[Round, ...]:
         """Rounds of annotations that told nothing new of a case, oldest first."""
         ...
@@ -226,14 +230,20 @@ class Records(Protocol):
 class Jobs(Protocol):
     """Durable work under leases."""
 
-    def add(self, kind: JobKind, round_id: int) -> None:
-        """Adds a job once; one of the same kind and round that is there already stays as it is."""
+    def add(self, kind: JobKind, round_id: int, lane: str = "") -> None:
+        """Adds a job once; one of the same kind and round that is there already stays as it is.
+
+        Args:
+            kind: what to do.
+            round_id: the round that it is about.
+            lane: jobs of one lane are taken strictly one after the other; empty for none.
+        """
         ...
 
     def claim(self, kind: JobKind, lease_s: float) -> Job | None:
         """The oldest job of that kind that is ready, or whose lease ran out; leased for ``lease_s``. None if there is none.
 
-        Learn jobs of one task are taken strictly one after the other.
+        No job is taken while an earlier one of its kind and lane is ready or leased.
         """
         ...
 
@@ -283,34 +293,6 @@ class Jobs(Protocol):
 
     def pending(self, kind: JobKind) -> int:
         """Number of jobs that are ready now or leased."""
-        ...
-
-
-class Checkpoints(Protocol):
-    """Versions of models."""
-
-    def add(self, task_id: str, state: bytes, *, round_id: int, steps: int, facts: dict[str, object]) -> Checkpoint:
-        """Writes ``state`` to disk, synced and hashed, and records it as the newest version of the task."""
-        ...
-
-    def serving(self, task_id: str) -> Checkpoint | None:
-        """The version that serves, or None before the first."""
-        ...
-
-    def history(self, task_id: str) -> tuple[Checkpoint, ...]:
-        """All versions of a task whose files are kept, newest first."""
-        ...
-
-    def prune(self, task_id: str) -> None:
-        """Removes the files of all but the newest versions of a task; their records stay."""
-        ...
-
-    def read(self, checkpoint: Checkpoint) -> bytes:
-        """Its state.
-
-        Raises:
-            CorruptFile: if the file is gone or does not have the recorded hash.
-        """
         ...
 
 
@@ -386,6 +368,11 @@ class Store(Protocol):
     @property
     def checkpoints(self) -> Checkpoints:
         """Versions of models."""
+        ...
+
+    @property
+    def lessons(self) -> Lessons:
+        """What each model has met."""
         ...
 
     @property

@@ -8,7 +8,8 @@ import sqlite3
 from pathlib import Path
 
 from dicom_io.whole_files import write_whole
-from learner.domain.checkpoint import Checkpoint
+from learner.domain.checkpoint import Checkpoint, CheckpointState
+from learner.domain.gate import Verdict
 from learner.errors import CorruptFile
 from learner.ports import Clock
 from learner.storage.database import Database
@@ -21,7 +22,7 @@ class LocalCheckpoints:
     Args:
         database: where versions are recorded.
         folder: the data folder.
-        keep: how many of the newest files of a task stay.
+        keep: how many of the newest files of a model stay.
         clock: time.
     """
 
@@ -31,50 +32,85 @@ class LocalCheckpoints:
         self._keep = keep
         self._clock = clock
 
-    def add(self, task_id: str, state: bytes, *, round_id: int, steps: int, facts: dict[str, object]) -> Checkpoint:
+    def add(self, model_id: str, state: bytes, *, round_id: int, steps: int, facts: dict[str, object]) -> Checkpoint:
         """See :meth:`learner.ports.Checkpoints.add`."""
-        newest = self.history(task_id)
+        newest, head = self.versions(model_id)[:1], self.head(model_id)
         number = newest[0].number + 1 if newest else 1
         digest = hashlib.sha256(state).hexdigest()
-        path = f"checkpoints/{task_id}/{number:06d}-{digest[:12]}.pt"
+        path = f"checkpoints/{model_id}/{number:06d}-{digest[:12]}.pt"
         write_whole(self._folder / path, state)
-        checkpoint = Checkpoint(
-            name=f"{task_id}-{number}",
-            task_id=task_id,
-            number=number,
-            parent=newest[0].name if newest else "",
-            path=path,
-            sha256=digest,
-            round_id=round_id,
-            steps=steps,
-            created_at=self._clock.now(),
-            facts=facts,
-        )
+        name, parent = f"{model_id}-{number}", head.name if head is not None else ""
         with self._db.transaction():
+            self._db.run("UPDATE checkpoints SET head = 0 WHERE model_id = ? AND head", (model_id,))
             self._db.run(
-                "INSERT INTO checkpoints (name, task_id, number, parent, path, sha256, round_id, steps, created_at, facts) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *(checkpoint.name, task_id, number, checkpoint.parent, path, digest, round_id, steps),
-                    *(checkpoint.created_at, json.dumps(facts)),
-                ),
+                "INSERT INTO checkpoints (name, model_id, number, parent, path, sha256, round_id, steps, created_at, facts, "
+                "head) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                (name, model_id, number, parent, path, digest, round_id, steps, self._clock.now(), json.dumps(facts)),
             )
-        return checkpoint
+        return self._named(name)
 
-    def prune(self, task_id: str) -> None:
-        """Removes the files of all but the newest versions of a task; their records stay."""
-        for old in self.history(task_id)[self._keep :]:
-            self._db.run("UPDATE checkpoints SET kept = 0 WHERE name = ?", (old.name,))
-            (self._folder / old.path).unlink(missing_ok=True)
+    def judge(self, checkpoint: Checkpoint, verdict: Verdict) -> Checkpoint:
+        """See :meth:`learner.ports.Checkpoints.judge`."""
+        gate = json.dumps(verdict.facts())
+        with self._db.transaction():
+            self._db.run("UPDATE checkpoints SET gate = ? WHERE name = ?", (gate, checkpoint.name))
+            if verdict.serve:
+                self._serve(checkpoint, CheckpointState.RETIRED, verdict.tasks)
+        return self._named(checkpoint.name)
 
-    def serving(self, task_id: str) -> Checkpoint | None:
+    def roll_back(self, checkpoint: Checkpoint, *, retrain: bool) -> Checkpoint:
+        """See :meth:`learner.ports.Checkpoints.roll_back`."""
+        model_id = checkpoint.model_id
+        with self._db.transaction():
+            serving = self.serving(model_id)
+            tasks = tuple(sorted({*checkpoint.tasks, *(serving.tasks if serving is not None else ())}))
+            self._serve(checkpoint, CheckpointState.ROLLED_BACK, tasks)
+            self._db.run("UPDATE checkpoints SET pinned = 1 WHERE name = ?", (checkpoint.name,))
+            if retrain:
+                self._db.run(
+                    "UPDATE checkpoints SET state = ? WHERE model_id = ? AND number > ?",
+                    (CheckpointState.ROLLED_BACK, model_id, checkpoint.number),
+                )
+                self._db.run("UPDATE checkpoints SET head = 0 WHERE model_id = ? AND head", (model_id,))
+                self._db.run("UPDATE checkpoints SET head = 1 WHERE name = ?", (checkpoint.name,))
+        return self._named(checkpoint.name)
+
+    def _serve(self, checkpoint: Checkpoint, before: CheckpointState, tasks: tuple[str, ...]) -> None:
+        """Makes a version serve, for ``tasks``; another one that served comes into state ``before``."""
+        self._db.run(
+            "UPDATE checkpoints SET state = ?, pinned = 0 WHERE model_id = ? AND state = ? AND name <> ?",
+            (before, checkpoint.model_id, CheckpointState.SERVING, checkpoint.name),
+        )
+        self._db.run(
+            "UPDATE checkpoints SET state = ?, tasks = ? WHERE name = ?",
+            (CheckpointState.SERVING, json.dumps(tasks), checkpoint.name),
+        )
+
+    def prune(self, model_id: str) -> None:
+        """See :meth:`learner.ports.Checkpoints.prune`."""
+        kept, head, serving = self.history(model_id), self.head(model_id), self.serving(model_id)
+        retired = [one for one in kept if one.state is CheckpointState.RETIRED]
+        needed = {one.name for one in (*kept[: self._keep], *retired[:1], head, serving) if one is not None}
+        for old in kept:
+            if old.name not in needed:
+                self._db.run("UPDATE checkpoints SET kept = 0 WHERE name = ?", (old.name,))
+                (self._folder / old.path).unlink(missing_ok=True)
+
+    def head(self, model_id: str) -> Checkpoint | None:
+        """See :meth:`learner.ports.Checkpoints.head`."""
+        return self._one("model_id = ? AND head", model_id)
+
+    def serving(self, model_id: str) -> Checkpoint | None:
         """See :meth:`learner.ports.Checkpoints.serving`."""
-        row = self._db.row("SELECT * FROM checkpoints WHERE task_id = ? AND kept ORDER BY number DESC LIMIT 1", (task_id,))
-        return _checkpoint(row) if row else None
+        return self._one("model_id = ? AND state = 'serving'", model_id)
 
-    def history(self, task_id: str) -> tuple[Checkpoint, ...]:
+    def history(self, model_id: str) -> tuple[Checkpoint, ...]:
         """See :meth:`learner.ports.Checkpoints.history`."""
-        rows = self._db.rows("SELECT * FROM checkpoints WHERE task_id = ? AND kept ORDER BY number DESC", (task_id,))
+        return tuple(one for one in self.versions(model_id) if one.kept)
+
+    def versions(self, model_id: str) -> tuple[Checkpoint, ...]:
+        """See :meth:`learner.ports.Checkpoints.versions`."""
+        rows = self._db.rows("SELECT * FROM checkpoints WHERE model_id = ? ORDER BY number DESC", (model_id,))
         return tuple(_checkpoint(row) for row in rows)
 
     def read(self, checkpoint: Checkpoint) -> bytes:
@@ -84,17 +120,31 @@ class LocalCheckpoints:
             raise CorruptFile(f"checkpoint {checkpoint.name} does not have its recorded hash; the version before it is used")
         return state
 
+    def _named(self, name: str) -> Checkpoint:
+        found = self._one("name = ?", name)
+        assert found is not None
+        return found
+
+    def _one(self, condition: str, value: str) -> Checkpoint | None:
+        row = self._db.row(f"SELECT * FROM checkpoints WHERE {condition}", (value,))  # noqa: S608 - our own literals
+        return _checkpoint(row) if row else None
+
 
 def _checkpoint(row: sqlite3.Row) -> Checkpoint:
     return Checkpoint(
-        row["name"],
-        row["task_id"],
-        row["number"],
-        row["parent"],
-        row["path"],
-        row["sha256"],
-        row["round_id"],
-        row["steps"],
-        row["created_at"],
-        json.loads(row["facts"]),
+        name=row["name"],
+        model_id=row["model_id"],
+        number=row["number"],
+        parent=row["parent"],
+        path=row["path"],
+        sha256=row["sha256"],
+        round_id=row["round_id"],
+        steps=row["steps"],
+        created_at=row["created_at"],
+        facts=json.loads(row["facts"]),
+        state=CheckpointState(row["state"]),
+        tasks=tuple(json.loads(row["tasks"])),
+        gate=json.loads(row["gate"]),
+        pinned=bool(row["pinned"]),
+        kept=bool(row["kept"]),
     )

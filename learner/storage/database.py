@@ -54,7 +54,30 @@ DROP TABLE cases;
 ALTER TABLE cases_2 RENAME TO cases;
 CREATE TABLE task_labels (task_id TEXT PRIMARY KEY, labels TEXT NOT NULL) STRICT;
 """
-_MIGRATIONS = (_VERSION_1, _VERSION_2)
+_VERSION_3 = """
+ALTER TABLE jobs ADD COLUMN lane TEXT NOT NULL DEFAULT '';
+UPDATE jobs SET lane = coalesce(
+    (SELECT task_id FROM rounds JOIN cases USING (case_id) WHERE rounds.round_id = jobs.round_id), '') WHERE kind = 'learn';
+ALTER TABLE checkpoints RENAME COLUMN task_id TO model_id;
+ALTER TABLE checkpoints ADD COLUMN state TEXT NOT NULL DEFAULT 'shadow';
+ALTER TABLE checkpoints ADD COLUMN tasks TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE checkpoints ADD COLUMN gate TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE checkpoints ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE checkpoints ADD COLUMN head INTEGER NOT NULL DEFAULT 0;
+UPDATE checkpoints SET state = 'retired', tasks = json_array(model_id);
+UPDATE checkpoints SET state = 'serving', head = 1
+    WHERE number = (SELECT max(number) FROM checkpoints AS other WHERE other.model_id = checkpoints.model_id AND other.kept);
+CREATE UNIQUE INDEX checkpoints_serving ON checkpoints (model_id) WHERE state = 'serving';
+CREATE UNIQUE INDEX checkpoints_head ON checkpoints (model_id) WHERE head;
+CREATE TABLE lessons (
+    place INTEGER PRIMARY KEY, case_id INTEGER NOT NULL UNIQUE REFERENCES cases, model_id TEXT NOT NULL, task_id TEXT NOT NULL,
+    site TEXT NOT NULL, round_id INTEGER NOT NULL REFERENCES rounds, held INTEGER NOT NULL) STRICT;
+CREATE INDEX lessons_model ON lessons (model_id);
+INSERT INTO lessons (case_id, model_id, task_id, site, round_id, held)
+    SELECT case_id, task_id, task_id, '', max(round_id), 0 FROM jobs JOIN rounds USING (round_id) JOIN cases USING (case_id)
+    WHERE kind = 'learn' AND jobs.state = 'done' GROUP BY case_id ORDER BY min(round_id)
+"""
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
 """What each version of the schema adds to the one before; never changed once released."""
 SCHEMA_VERSION = len(_MIGRATIONS)
 

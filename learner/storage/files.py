@@ -117,6 +117,8 @@ def _example_arrays(example: Example) -> Arrays:
         "soft": np.round(example.proxy.soft_CDHW * 255).astype(np.uint8),
         "confidence": np.round(example.proxy.confidence_DHW * 255).astype(np.uint8),
         "method": np.array(example.proxy.method),
+        "site": np.array(example.site),
+        "reader": np.array(example.reader),
         **_annotation_arrays(example.annotation),
     }
     if example.agreement_DHW is not None:
@@ -139,6 +141,8 @@ def _read_example(arrays: Arrays) -> Example:
         annotation=_annotation(arrays),
         proxy=ProxyMask(soft_CDHW, confidence_DHW.astype(np.float32), str(arrays["method"])),
         agreement_DHW=None if agreement is None else agreement.astype(np.float32) / np.float32(255),
+        site=str(arrays.get("site", "")),
+        reader=str(arrays.get("reader", "")),
     )
 
 

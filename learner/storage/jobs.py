@@ -14,14 +14,11 @@ UPDATE jobs SET state = 'leased', attempts = attempts + 1, lease = :lease, expir
 WHERE job_id = (
     SELECT job_id FROM jobs AS j
     WHERE kind = :kind AND ((state = 'ready' AND not_before <= :now) OR (state = 'leased' AND expires <= :now))
-      AND NOT (:kind = 'learn' AND EXISTS (
+      AND (lane = '' OR NOT EXISTS (
         SELECT 1 FROM jobs AS other
-        JOIN rounds AS r ON r.round_id = other.round_id JOIN cases AS c ON c.case_id = r.case_id
-        JOIN rounds AS mr ON mr.round_id = j.round_id JOIN cases AS mc ON mc.case_id = mr.case_id
-        WHERE other.kind = 'learn' AND other.job_id < j.job_id AND other.state IN ('ready', 'leased')
-          AND c.task_id = mc.task_id))
+        WHERE other.kind = j.kind AND other.lane = j.lane AND other.job_id < j.job_id AND other.state IN ('ready', 'leased')))
     ORDER BY job_id LIMIT 1)
-RETURNING job_id, kind, round_id, attempts, lease
+RETURNING job_id, kind, round_id, attempts, lease, lane
 """
 
 
@@ -32,11 +29,11 @@ class SqliteJobs:
         self._db = database
         self._clock = clock
 
-    def add(self, kind: JobKind, round_id: int) -> None:
+    def add(self, kind: JobKind, round_id: int, lane: str = "") -> None:
         """See :meth:`learner.ports.Jobs.add`."""
         self._db.run(
-            "INSERT INTO jobs (kind, round_id, state) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (kind, round_id, JobState.READY),
+            "INSERT INTO jobs (kind, round_id, state, lane) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (kind, round_id, JobState.READY, lane),
         )
 
     def claim(self, kind: JobKind, lease_s: float) -> Job | None:
@@ -45,7 +42,7 @@ class SqliteJobs:
         row = self._db.row(_CLAIM, {"kind": kind, "now": now, "expires": now + lease_s, "lease": secrets.token_hex(8)})
         if row is None:
             return None
-        return Job(row["job_id"], JobKind(row["kind"]), row["round_id"], row["attempts"], row["lease"])
+        return Job(row["job_id"], JobKind(row["kind"]), row["round_id"], row["attempts"], row["lease"], row["lane"])
 
     def renew(self, job: Job, lease_s: float) -> None:
         """See :meth:`learner.ports.Jobs.renew`."""

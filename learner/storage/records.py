@@ -117,6 +117,16 @@ class SqliteRecords:
         )
         return tuple(as_round(row) for row in rows)
 
+    def measured(self, task_id: str, limit: int = 200) -> tuple[Round, ...]:
+        """See :meth:`learner.ports.Records.measured`."""
+        rows = self._db.rows(
+            "SELECT rounds.* FROM rounds JOIN cases USING (case_id) WHERE task_id = ? AND state = ? AND number > 0 "
+            "AND json_extract(facts, '$.annotation_uid') IS NOT NULL AND json_extract(facts, '$.withdrawn') IS NULL "
+            "ORDER BY round_id DESC LIMIT ?",
+            (task_id, RoundState.ANSWERED, limit),
+        )
+        return tuple(as_round(row) for row in reversed(rows))
+
     def unchanged_of(self, case_id: int) -> tuple[Round, ...]:
         """See :meth:`learner.ports.Records.unchanged_of`."""
         rows = self._db.rows(

@@ -12,6 +12,7 @@ from learner.storage.checkpoints import LocalCheckpoints
 from learner.storage.database import Database
 from learner.storage.files import LocalCaseFiles
 from learner.storage.jobs import SqliteJobs
+from learner.storage.lessons import SqliteLessons
 from learner.storage.queries import Queries
 from learner.storage.records import SqliteRecords
 from learner.storage.sweep import FolderLock, sweep
@@ -28,7 +29,7 @@ class SystemClock:
 class LocalStore:
     """:class:`learner.ports.Store` in one folder.
 
-    Layout: ``apprentice.sqlite``, ``rounds/``, ``outbox/``, ``examples/``, ``checkpoints/<task>/``, ``replay/<task>/``.
+    Layout: ``apprentice.sqlite``, ``rounds/``, ``outbox/``, ``examples/``, ``checkpoints/<model>/``, ``replay/<model>/``.
 
     Raises:
         StoreError: if the folder cannot be used.
@@ -45,6 +46,7 @@ class LocalStore:
         self.records = SqliteRecords(self._database, clock)
         self.jobs = SqliteJobs(self._database, clock)
         self.checkpoints = LocalCheckpoints(self._database, folder, keep_checkpoints, clock)
+        self.lessons = SqliteLessons(self._database)
         self.files = LocalCaseFiles(folder)
         self.queries = Queries(self._database)
         self._lock: FolderLock | None = None

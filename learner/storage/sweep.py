@@ -54,12 +54,13 @@ def _leftovers(database: Database, folder: Path) -> Iterator[Path]:
         f"examples/{row['round_id']:08d}.npz"
         for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state <> 'done'")
     }
+    held = {f"examples/{row['round_id']:08d}.npz" for row in database.rows("SELECT round_id FROM lessons WHERE held")}
     rounds = {
         f"rounds/{row['round_id']:08d}.npz"
         for row in database.rows("SELECT round_id FROM rounds WHERE state IN ('computed', 'answered')")
     }
     checkpoints = {row["path"] for row in database.rows("SELECT path FROM checkpoints WHERE kept")}
-    wanted = unsent | learning | rounds | checkpoints
+    wanted = unsent | learning | held | rounds | checkpoints
     for name in ("outbox", "examples", "rounds", "checkpoints"):
         for path in (folder / name).rglob("*"):
             if path.is_file() and path.relative_to(folder).as_posix() not in wanted:

@@ -57,9 +57,9 @@ def test_learner_killed_while_it_learns(tmp_path: Path, make_orthanc: Callable[.
         node.answered(drawing)
         wait_for(lambda: leased(node, "learn"), "learning to begin")
         node.kill()
-        assert node.store.checkpoints.serving("prostate") is None
+        assert node.store.checkpoints.head("prostate") is None
         node.start()
-        checkpoint = wait_for(lambda: node.store.checkpoints.serving("prostate"), "the checkpoint", 120)
+        checkpoint = wait_for(lambda: node.store.checkpoints.head("prostate"), "the checkpoint", 120)
         assert checkpoint.number == 1
         one_answer_each(node)
 

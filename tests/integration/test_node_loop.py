@@ -33,7 +33,8 @@ def test_three_rounds_and_the_next_study(tmp_path: Path, make_orthanc: Callable[
         assert not {3, 7, 10} & set(suggested)
         assert node.objects("key-objects", images)
         assert node.objects("report", images)
-        wait_for(lambda: node.store.checkpoints.serving("prostate"), "the first checkpoint")
+        wait_for(lambda: node.store.checkpoints.head("prostate"), "the first version")
+        assert node.store.checkpoints.serving("prostate") is None, "nobody drew anything yet that it had not seen"
 
         (prediction,) = node.objects("prediction", images)
         missing = [i for i in range(14) if i not in {3, 7, 10} and (prediction_DHW[i] != truth_DHW[i]).any()][:2]
@@ -43,10 +44,9 @@ def test_three_rounds_and_the_next_study(tmp_path: Path, make_orthanc: Callable[
         assert answered.number == 2
         assert answered.facts["edited"]
         assert answered.facts["new_slices"] == len(missing), "only the edited slices are new"
-        assert answered.checkpoint
+        assert not answered.checkpoint, "what is in shadow takes no part"
         assert len(node.objects("prediction", images)) == 1, "the superseded prediction is gone"
-        assert node.objects("residual-bands", images)
-        assert node.objects("residual-map", images)
+        wait_for(lambda: node.store.checkpoints.serving("prostate"), "a version that foresaw what was newly drawn")
 
         unchanged = person.edit(node.objects("prediction", images)[0], [], now())
         node.archive.store(unchanged)
@@ -54,7 +54,12 @@ def test_three_rounds_and_the_next_study(tmp_path: Path, make_orthanc: Callable[
 
         third = person.contour([5], now())
         node.archive.store(third)
-        assert node.answered(third).number == 3
+        answered = node.answered(third)
+        assert answered.number == 3
+        assert answered.checkpoint == "prostate-1"
+        assert answered.facts["foresight"]
+        assert node.objects("residual-bands", images)
+        assert node.objects("residual-map", images)
 
         wait_for(lambda: not node.store.queries.jobs("ready", "leased"), "all learning done")
         other_files, _truth = phantom(seed=2, number=2)

@@ -105,6 +105,14 @@ def test_a_task_is_named_by_its_file(tmp_path: Path) -> None:
         load_task(written(tmp_path, TASK, "T2 zones.toml"))
 
 
+def test_a_task_has_a_model_of_its_own_or_shares_one(tmp_path: Path) -> None:
+    assert load_task(written(tmp_path, TASK, "zones.toml")).model_id == "zones"
+    shared = TASK.replace("[match]", 'model = "pelvis"\n[match]')
+    assert load_task(written(tmp_path, shared, "zones.toml")).model_id == "pelvis"
+    with pytest.raises(ConfigurationError, match=r"model name '\.\./x'"):
+        load_task(written(tmp_path, shared.replace("pelvis", "../x"), "zones.toml"))
+
+
 MAPPED = 'colour = "#e6783c"\nnames = ["PZ"]\ncodes = [{ value = "T-62000", scheme = "SRT" }]'
 
 

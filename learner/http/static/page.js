@@ -93,7 +93,31 @@ function showState(status) {
   training.textContent = status.training_paused ? "Resume training" : "Pause training";
   training.dataset.path = status.training_paused ? "/api/training/resume" : "/api/training/pause";
   place("tasks").replaceChildren(...status.tasks.map((task) =>
-    row(task.task_id, task.title, task.checkpoint || "none yet", task.steps)));
+    row(task.task_id, task.title, task.checkpoint || "none yet", task.steps, newest(task), drift(task), rollBackButton(task))));
+}
+
+function newest(task) {
+  if (!task.newest) return "";
+  const box = element("div", `${task.newest} `);
+  box.append(element("span", task.newest_state, task.newest_state));
+  if (task.gate) box.append(element("div", task.gate, "reason"));
+  return box;
+}
+
+function drift(task) {
+  const alarms = task.drift.filter((one) => one.alarm);
+  if (alarms.length === 0) return "none";
+  const words = { foresight: "network alone", estimated_dice: "estimated Dice", unchanged: "share left unchanged" };
+  const named = alarms.map((one) => `${words[one.measure] ?? one.measure}${one.site ? ` at site ${one.site.slice(0, 8)}` : ""}`);
+  return element("span", `more correction than usual: ${named.join(", ")}`, "warning");
+}
+
+function rollBackButton(task) {
+  if (!task.checkpoint) return "";
+  return button("Roll back", `roll-back-${task.task_id}`, async () => {
+    const question = `Take back ${task.checkpoint}? The version that served before answers then, until a later one is clearly better.`;
+    if (window.confirm(question)) await ask("POST", `/api/models/${task.model_id}/rollback`);
+  });
 }
 
 function showJobs(jobs) {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from io import BytesIO
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from learner.app.subject import NothingNew, SourceAwaited, Subjects
 from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook
 from learner.domain.contract import ContractNames
+from learner.domain.example import Example
 from learner.domain.task import Label, MatchingRule, Task
 from learner.propagation import make_propagator
 from learner.storage.store import LocalStore
@@ -38,7 +40,7 @@ class Scene:
         self.store = LocalStore(folder)
         self.tasks = TaskBook(tasks)
         choice = TaskChoice(self.tasks, self.store, from_annotations=from_annotations)
-        networks = ServingNetworks(self.store, lambda _state: pytest.fail("there is no model"))
+        networks = ServingNetworks(self.store, lambda *_: pytest.fail("there is no model"))
         images = SeriesImages(self.archive, 0)
         propagator = make_propagator("chained-flow")
         subjects = Subjects(self.archive, self.store, images, choice, ContractNames())
@@ -70,6 +72,25 @@ def test_an_annotation_is_answered_with_objects_and_an_example(tmp_path: Path) -
     voxels = np.count_nonzero(computation.record.labels_DHW)
     assert computation.facts["volumes_ml"] == {"Prostate": pytest.approx(voxels * 0.003)}
     assert not {s["index"] for s in computation.facts["guidance"]} & {2, 5}  # type: ignore[attr-defined]
+
+
+def test_where_images_were_made_and_who_drew_stay_hashes(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, TASK)
+    scene.compute._case_key = lambda text: hashlib.sha256(text.encode()).hexdigest()
+    computation = scene.answer(scene.draw(2, 5))
+    example, (round_,) = computation.example, scene.store.queries.rounds()
+    assert isinstance(example, Example)
+    model = str(scene.images.headers[0].ManufacturerModelName).casefold()
+    assert model
+    site = hashlib.sha256(f"site/{model}".encode()).hexdigest()
+    assert (example.site, computation.facts["site"]) == (site, site)
+    reader_name = computation.reader
+    assert example.reader == (hashlib.sha256(f"reader/{reader_name}".encode()).hexdigest() if reader_name else "")
+    scene.store.files.put_example(round_.round_id, example)
+    kept = scene.store.files.get_example(round_.round_id)
+    assert isinstance(kept, Example)
+    assert (kept.site, kept.reader) == (example.site, example.reader)
+    assert computation.facts["foresight"] is None, "no network served"
 
 
 def test_the_same_trigger_gives_the_same_objects(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def work(folder: Path, archive: MemoryArchive, death: Death) -> LocalStore:
         sink = MemorySink(archive, death)
         tasks = TaskBook([TASK])
         choice = TaskChoice(tasks, store, from_annotations=False)
-        networks = ServingNetworks(store, lambda _state: pytest.fail("there is no model"))
+        networks = ServingNetworks(store, lambda *_: pytest.fail("there is no model"))
         subjects = Subjects(archive, store, SeriesImages(archive, 0), choice, ContractNames())
         compute = Compute(subjects, store, make_propagator("chained-flow"), networks, lambda text: text)
         Intake(archive, store, tasks).catch_up()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from versions import add_version
 
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
 from dicom_io.errors import NotInPacs, PacsUnavailable
@@ -212,4 +213,4 @@ def test_a_scan_that_did_not_meet_an_annotation_is_not_believed(store: LocalStor
 
 
 def _served(store: LocalStore) -> None:
-    store.checkpoints.add("prostate", b"state", round_id=0, steps=20, facts={})
+    add_version(store, "prostate")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,12 +11,20 @@ import numpy as np
 import pytest
 
 from dicom_io.annotation import Plane, SparseAnnotation
+from learner.app.gate import Gate, GateSettings
 from learner.app.learn import PAUSED, Learn, LearnSettings
 from learner.domain.example import Example, Withdrawal
 from learner.domain.job import JobKind
 from learner.domain.proxy import ProxyMask
-from learner.ports import LearnReport, Trainer
+from learner.ports import LearnReport, Network, Trainer
 from learner.storage.store import LocalStore, SystemClock
+
+
+class Blind:
+    """A network that finds nothing, so that it never serves."""
+
+    def predict(self, image_DHW: np.ndarray, _spacing: tuple[float, float, float], _proxy: ProxyMask | None) -> np.ndarray:
+        return np.stack([np.ones_like(image_DHW), np.zeros_like(image_DHW)])
 
 
 class CountingTrainer:
@@ -36,6 +44,10 @@ class CountingTrainer:
             between_steps()
             self.weights.append(f"{example.key}.{number}")
         return LearnReport(steps, 1.0, 0.5, 0, 1)
+
+    def network(self, task_id: str) -> Network:
+        assert task_id == "liver"
+        return Blind()
 
     def forget(self, key: str) -> None:
         self.weights.append(f"without {key}")
@@ -59,10 +71,12 @@ class Machine:
         self.waits = 0
 
     def learn(self) -> Learn:
-        def make(_task: str, _labels: int) -> Trainer:
+        def make(_model: str, _labels: Mapping[str, int]) -> Trainer:
             return CountingTrainer()
 
-        return Learn(self.store, make, LearnSettings(steps=3, yield_s=1.0), lambda: self.stop, self._wait, SystemClock())
+        gate = Gate(self.store, lambda *_: pytest.fail("nothing serves"), GateSettings(cases=0))
+        settings = LearnSettings(steps=3, yield_s=1.0)
+        return Learn(self.store, make, gate, settings, lambda: self.stop, self._wait, SystemClock())
 
     def add(self, key: str) -> int:
         case = self.store.records.case("liver", "1.1", f"5.{key}")
@@ -82,7 +96,7 @@ class Machine:
         return round_id
 
     def weights(self) -> list[str]:
-        checkpoint = self.store.checkpoints.serving("liver")
+        checkpoint = self.store.checkpoints.head("liver")
         return json.loads(self.store.checkpoints.read(checkpoint)) if checkpoint else []
 
     def due(self) -> None:
@@ -196,7 +210,7 @@ def test_an_unreadable_checkpoint_gives_way_to_the_one_before(machine: Machine) 
     for key in "ab":
         machine.add(key)
         machine.learn().run_once()
-    newest = machine.store.checkpoints.serving("liver")
+    newest = machine.store.checkpoints.head("liver")
     assert newest is not None
     (machine.store.folder / newest.path).write_bytes(b"damaged")
     machine.add("c")
@@ -231,5 +245,5 @@ def test_nothing_is_to_be_forgotten_before_anything_was_learned(tmp_path: Path) 
     machine = Machine(tmp_path)
     round_id = machine.take_back("a")
     assert machine.learn().run_once()
-    assert machine.store.checkpoints.serving("liver") is None
+    assert machine.store.checkpoints.head("liver") is None
     assert [job.state for job in machine.store.queries.jobs_of(round_id)] == ["done"]

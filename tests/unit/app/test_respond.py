@@ -60,7 +60,7 @@ class Scene:
         sop_uid, series_uid = uids(self.images[0])
         result = ResultFile("prediction", sop_uid, series_uid, self.images[0])
         record = CaseRecord(None, None, np.zeros((2, 3, 4), dtype=np.uint8), None)
-        return Computation(case.case_id, 1, "", "", [result], record, None, {"slices": 2})
+        return Computation(case.case_id, "liver", 1, "", "", [result], record, None, {"slices": 2})
 
     @property
     def state(self) -> str:

@@ -49,7 +49,7 @@ class Ward:
         self.intake = Intake(self.archive, self.store, tasks)
         choice = TaskChoice(tasks, self.store, from_annotations=False)
         subjects = Subjects(self.archive, self.store, SeriesImages(self.archive, 2**24), choice, ContractNames())
-        networks = ServingNetworks(self.store, lambda _state: pytest.fail("there is no model"))
+        networks = ServingNetworks(self.store, lambda *_: pytest.fail("there is no model"))
         compute = Compute(subjects, self.store, make_propagator("chained-flow"), networks, str)
         self.respond = Respond(
             self.archive, self.archive, self.store, compute, RespondSettings(), SystemClock(), Refusals(self.archive, tasks)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from versions import add_version
 
 from learner import operations
 from learner.cli.look import drawn_share, estimated_dice
@@ -53,7 +54,7 @@ def test_rounds_are_chosen_by_case_and_state(run: Run, configuration: Path, stor
 
 
 def test_tasks_are_listed_with_what_serves_them(run: Run, configuration: Path, store: LocalStore) -> None:
-    store.checkpoints.add("prostate", b"weights", round_id=1, steps=40, facts={})
+    add_version(store, "prostate", steps=40)
     tasks = {task["task_id"]: task for task in json.loads(run("tasks", "-c", configuration, "--json")[1])}
     assert set(tasks) == {"brain", "hippocampus", "prostate"}
     assert tasks["prostate"]["serving"]["name"] == "prostate-1"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
+from versions import add_version
 
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
 from dicom_io.pacs.memory import MemoryArchive
@@ -25,7 +26,7 @@ from learner.domain.job import JobKind
 from learner.domain.task import Label, MatchingRule, Task
 from learner.http.app import create_app
 from learner.node import Node
-from learner.ports import ResultRecord
+from learner.ports import Network, ResultRecord
 from learner.propagation import make_propagator
 from learner.settings import ApiSettings, NodeSettings, Settings
 from learner.storage.store import LocalStore, SystemClock
@@ -41,7 +42,7 @@ TASK = Task(
 GUIDANCE = [{"axis": 0, "index": 4, "sop_instance_uid": "1.2.3.4", "score": 0.5, "reason": "far from what is drawn"}]
 
 
-def _no_network(_state: bytes) -> object:
+def _no_network(_state: bytes, _task_id: str, _label_count: int) -> Network:
     raise AssertionError("no test loads a network")
 
 
@@ -57,7 +58,7 @@ def node(tmp_path: Path) -> Node:
         Subjects(archive, store, SeriesImages(archive, 0), choice, ContractNames()),
         store,
         make_propagator(),
-        ServingNetworks(store, _no_network),  # type: ignore[arg-type]  # never called
+        ServingNetworks(store, _no_network),
         str,
     )
     respond = Respond(archive, archive, store, compute, RespondSettings(), SystemClock())
@@ -87,7 +88,7 @@ def past(node: Node) -> Past:
     """One round of each kind: answered, refused, waiting, and one whose learn job was given up."""
     store = node.store
     case = store.records.case("prostate", "2.25.1", "2.25.2").case_id
-    store.checkpoints.add("prostate", b"weights", round_id=1, steps=40, facts={"loss": 0.25})
+    add_version(store, "prostate", steps=40, loss=0.25)
     answered, parked = _new_round(store, "object-a"), _new_round(store, "object-b")
     for number, round_id in ((1, answered), (2, parked)):
         job = store.jobs.claim(JobKind.RESPOND, 60.0)

@@ -22,7 +22,10 @@ CLOSED = {
     ("GET", "/api/status"),
     ("GET", "/api/jobs"),
     ("GET", "/api/tasks"),
-    ("GET", "/api/tasks/{task_id}/checkpoints"),
+    ("GET", "/api/models"),
+    ("GET", "/api/models/{model_id}/versions"),
+    ("GET", "/api/models/{model_id}/compare"),
+    ("POST", "/api/models/{model_id}/rollback"),
     ("GET", "/api/cases"),
     ("GET", "/api/cases/{case_id}"),
     ("GET", "/api/series/{series_uid}/rounds"),
@@ -36,7 +39,7 @@ CLOSED = {
     ("GET", "/api/openapi.json"),
 }
 ALL = sorted(OPEN | CLOSED)
-VALUES = {"task_id": "prostate", "case_id": "1", "series_uid": "2.25.2", "round_id": "1", "uid": "object-a"}
+VALUES = {"model_id": "prostate", "case_id": "1", "series_uid": "2.25.2", "round_id": "1", "uid": "object-a"}
 
 
 def test_the_table_names_every_route(node: Node) -> None:
@@ -64,6 +67,7 @@ def test_the_right_token_opens_everything(make_client: MakeClient) -> None:
     client = make_client(TOKEN, TOKEN)
     found = {(method, path): client.request(method, path.format(**VALUES)).status_code for method, path in ALL}
     others = {("GET", "/health/ready"): 503, ("POST", "/api/rounds/{round_id}/retry"): 409}
+    others |= {("GET", "/api/models/{model_id}/compare"): 422, ("POST", "/api/models/{model_id}/rollback"): 409}
     accepted = {("POST", "/api/nudge"): 202, ("POST", "/api/reconcile"): 202}
     assert found == dict.fromkeys(ALL, 200) | others | accepted
 

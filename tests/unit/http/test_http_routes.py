@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
+from versions import add_version
 
 from learner import operations
-from learner.domain.case import RoundState
+from learner.domain.case import RoundEvent, RoundState
 from learner.domain.job import JobKind
 from learner.errors import StoreError
 from learner.node import Node, NodeStatus
+from learner.storage.store import LocalStore
 
 MakeClient = Callable[..., TestClient]
 Past = Any  # of conftest.py
@@ -55,7 +57,9 @@ def test_status_counts_rounds_and_jobs(client: TestClient, past: Past) -> None:
     assert status["rounds"] == {"answered": 2, "refused": 1, "waiting": 1}
     jobs = {(job["kind"], job["state"]): job["count"] for job in status["jobs"]}
     assert jobs == {("respond", "done"): 3, ("respond", "blocked"): 1, ("learn", "parked"): 1}
-    assert status["tasks"] == [{"task_id": "prostate", "title": "Prostate", "checkpoint": "prostate-1", "steps": 40}]
+    (task,) = status["tasks"]
+    assert (task["task_id"], task["model_id"], task["checkpoint"], task["steps"]) == ("prostate", "prostate", "prostate-1", 40)
+    assert (task["newest"], task["newest_state"], task["gate"]) == ("prostate-1", "serving", "as the test wants it")
     assert status["node"]["trainer_alive"] is False
     assert status["training_paused"] is False
     assert status["viewer_url"] == "http://viewer/?StudyInstanceUIDs={study}"
@@ -67,8 +71,60 @@ def test_tasks_come_with_labels_rule_and_version(client: TestClient, past: Past)
     assert task["labels"][0]["type"] == {"value": "41216001", "scheme": "SCT", "meaning": "Prostate"}
     assert task["match"]["series_description"] == "t2"
     assert task["serving"]["facts"] == {"loss": 0.25}
-    assert client.get("/api/tasks/prostate/checkpoints").json() == [task["serving"]]
-    assert client.get("/api/tasks/liver/checkpoints").status_code == 404
+
+
+def test_models_tell_what_serves_and_what_the_gate_said(client: TestClient, node: Node, past: Past) -> None:
+    add_version(node.store, "prostate", serve=False)
+    (model,) = client.get("/api/models").json()
+    assert (model["model_id"], model["tasks"], model["held_cases"]) == ("prostate", ["prostate"], 0)
+    assert (model["serving"]["name"], model["head"]["name"]) == ("prostate-1", "prostate-2")
+    versions = client.get("/api/models/prostate/versions").json()
+    assert [(one["name"], one["state"], one["gate"]["serve"]) for one in versions] == [
+        ("prostate-2", "shadow", False),
+        ("prostate-1", "serving", True),
+    ]
+    (task,) = client.get("/api/status").json()["tasks"]
+    assert (task["checkpoint"], task["newest"], task["newest_state"]) == ("prostate-1", "prostate-2", "shadow")
+    for path in ("versions", "compare?one=1&other=2"):
+        assert client.get(f"/api/models/liver/{path}").status_code == 404
+
+
+def test_a_model_is_rolled_back(client: TestClient, node: Node, past: Past) -> None:
+    assert client.post("/api/models/prostate/rollback").status_code == 409
+    add_version(node.store, "prostate")
+    answer = client.post("/api/models/prostate/rollback?retrain=true")
+    assert (answer.status_code, answer.json()["name"], answer.json()["pinned"]) == (200, "prostate-1", True)
+    head = node.store.checkpoints.head("prostate")
+    assert head is not None
+    assert head.name == "prostate-1"
+    assert client.post("/api/models/prostate/rollback?version=2").json()["name"] == "prostate-2"
+    assert client.post("/api/models/prostate/rollback?version=2").status_code == 409
+    assert client.post("/api/models/prostate/rollback?version=7").status_code == 404
+    assert client.post("/api/models/liver/rollback").status_code == 404
+    assert client.get("/api/models/prostate/compare?one=1&other=2").status_code == 409, "no case is held back"
+    assert client.get("/api/models/prostate/compare?one=1&other=9").status_code == 404
+
+
+def test_answers_that_need_more_correction_are_told(client: TestClient, node: Node, past: Past) -> None:
+    store = node.store
+    for number in range(30):
+        case = store.records.case("prostate", "2.25.1", f"2.25.70{number}").case_id
+        round_id = _answered(store, f"drift-{number}", case)
+        store.records.note_facts(round_id, annotation_uid="x", foresight=[0.9 - 0.3 * (number >= 15), None], site="ab12")
+    (task,) = client.get("/api/status").json()["tasks"]
+    charts = {one["measure"]: one for one in task["drift"]}
+    assert set(charts) == {"foresight"}
+    assert (charts["foresight"]["alarm"], charts["foresight"]["site"], charts["foresight"]["count"]) == (True, "", 30)
+    drift = next(f for f in text_string_to_metric_families(client.get("/metrics").text) if f.name == "apprentice_drift")
+    assert [(s.labels["task"], s.labels["measure"], s.value > 1) for s in drift.samples] == [("prostate", "foresight", True)]
+
+
+def _answered(store: LocalStore, trigger: str, case: int) -> int:
+    round_id = store.records.open_round(trigger, "2.25.7")
+    assert round_id is not None
+    store.records.apply(round_id, RoundEvent.COMPUTED, case_id=case, number=1)
+    store.records.apply(round_id, RoundEvent.DELIVERED, answered_at=0.0)
+    return round_id
 
 
 def test_a_round_is_found_by_number_series_object_and_case(client: TestClient, past: Past) -> None:

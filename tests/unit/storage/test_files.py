@@ -111,21 +111,6 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert target.read_bytes() == b"old"
 
 
-def test_checkpoints_are_verified_and_pruned(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path, keep_checkpoints=2)
-    for number in (1, 2, 3):
-        store.checkpoints.add("liver", f"state {number}".encode(), round_id=number, steps=20 * number, facts={})
-        store.checkpoints.prune("liver")
-    newest = store.checkpoints.serving("liver")
-    assert newest is not None
-    assert (newest.name, newest.parent, newest.steps) == ("liver-3", "liver-2", 60)
-    assert [c.number for c in store.checkpoints.history("liver")] == [3, 2]
-    assert len(list((tmp_path / "checkpoints" / "liver").iterdir())) == 2
-    (tmp_path / newest.path).write_bytes(b"state X")
-    with pytest.raises(CorruptFile, match="liver-3"):
-        store.checkpoints.read(newest)
-
-
 def test_a_store_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     store._database.run("PRAGMA user_version = 99")

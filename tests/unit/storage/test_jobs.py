@@ -37,7 +37,7 @@ def add_round(store: LocalStore, trigger: str, kind: JobKind = JobKind.RESPOND, 
         case = store.records.case(task, "1.1", f"series of {trigger}")
         round_id = store.records.open_round(trigger, "1.2", case_id=case.case_id)
         assert round_id is not None
-        store.jobs.add(kind, round_id)
+        store.jobs.add(kind, round_id, task if kind is JobKind.LEARN else "")
     return round_id
 
 
@@ -112,7 +112,7 @@ def test_a_running_job_is_not_reopened(store: LocalStore) -> None:
     assert store.jobs.claim(JobKind.RESPOND, 10.0) is None
 
 
-def test_learn_jobs_of_one_task_are_taken_strictly_in_order(store: LocalStore, clock: Hands) -> None:
+def test_learn_jobs_of_one_model_are_taken_strictly_in_order(store: LocalStore, clock: Hands) -> None:
     first = add_round(store, "a", JobKind.LEARN)
     add_round(store, "b", JobKind.LEARN)
     other_task = add_round(store, "c", JobKind.LEARN, task="spleen")

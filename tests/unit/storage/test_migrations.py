@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from learner.domain.job import JobKind
 from learner.storage.database import SCHEMA_VERSION, Database
 from learner.storage.store import LocalStore
 
@@ -20,6 +21,18 @@ CREATE TABLE rounds (
 INSERT INTO cases VALUES (7, 'liver', '1.1', '5.1');
 INSERT INTO rounds (round_id, trigger_uid, series_uid, state, case_id, number, received_at)
     VALUES (3, 'a', '9.1', 'answered', 7, 1, 1000.0);
+CREATE TABLE jobs (
+    job_id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, round_id INTEGER NOT NULL REFERENCES rounds,
+    state TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0,
+    lease TEXT NOT NULL DEFAULT '', expires REAL NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
+    UNIQUE (kind, round_id)) STRICT;
+INSERT INTO jobs (kind, round_id, state) VALUES ('respond', 3, 'done'), ('learn', 3, 'done');
+CREATE TABLE checkpoints (
+    name TEXT PRIMARY KEY, task_id TEXT NOT NULL, number INTEGER NOT NULL, parent TEXT NOT NULL, path TEXT NOT NULL,
+    sha256 TEXT NOT NULL, round_id INTEGER NOT NULL, steps INTEGER NOT NULL, created_at REAL NOT NULL, facts TEXT NOT NULL,
+    kept INTEGER NOT NULL DEFAULT 1, UNIQUE (task_id, number)) STRICT;
+INSERT INTO checkpoints VALUES ('liver-1', 'liver', 1, '', 'x', 'x', 3, 20, 0.0, '{}', 1),
+    ('liver-2', 'liver', 2, 'liver-1', 'y', 'y', 3, 40, 0.0, '{}', 1);
 PRAGMA user_version = 1;
 """
 """What the migration from version 1 touches, as that version made it."""
@@ -37,6 +50,24 @@ def test_version_1_keeps_its_cases_and_rounds(tmp_path: Path) -> None:
     assert database.rows("PRAGMA foreign_key_check") == []
     assert [tuple(r) for r in database.rows("PRAGMA foreign_keys")] == [(1,)]
     Database(path)
+
+
+def test_of_an_older_store_the_newest_version_serves_and_what_was_learned_is_never_held(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "apprentice.sqlite") as connection:
+        connection.executescript(VERSION_1)
+    connection.close()
+    store = LocalStore(tmp_path)
+    serving, head = store.checkpoints.serving("liver"), store.checkpoints.head("liver")
+    assert serving is not None
+    assert serving == head
+    assert (serving.name, serving.tasks, serving.model_id) == ("liver-2", ("liver",), "liver")
+    assert [str(one.state) for one in store.checkpoints.versions("liver")] == ["serving", "retired"]
+    (lesson,) = store.lessons.of_model("liver")
+    assert (lesson.case_id, lesson.round_id, lesson.held) == (7, 3, False)
+    store.jobs.reopen(JobKind.LEARN, 3)
+    job = store.jobs.claim(JobKind.LEARN, 10.0)
+    assert job is not None
+    assert job.lane == "liver"
 
 
 def test_a_case_takes_the_part_that_its_series_turned_out_to_have(tmp_path: Path) -> None:

@@ -1,0 +1,71 @@
+"""Which network answers a task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from versions import add_version, verdict
+
+from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
+from learner.app.serving import ServingNetworks
+from learner.domain.proxy import ProxyMask
+from learner.domain.task import Label, MatchingRule, Task
+from learner.storage.store import LocalStore
+
+LABEL = Label(1, "Liver", ANATOMICAL_STRUCTURE, Code("10200004", "SCT", "Liver"), (1, 2, 3))
+LIVER = Task("liver", "Liver", (LABEL,), MatchingRule(("CT",)))
+SPLEEN = replace(LIVER, task_id="spleen", model="liver")
+
+
+class Named:
+    """A network that remembers what it was made of."""
+
+    def __init__(self, *made_of: object) -> None:
+        self.made_of = made_of
+
+    def predict(self, image_DHW: np.ndarray, spacing: tuple[float, float, float], proxy: ProxyMask | None) -> np.ndarray:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path)
+
+
+def test_what_serves_answers_and_what_is_in_shadow_does_not(store: LocalStore) -> None:
+    networks = ServingNetworks(store, Named)
+    assert networks.for_task(LIVER) is None
+    add_version(store, "liver", serve=False)
+    assert networks.for_task(LIVER) is None
+    add_version(store, "liver")
+    add_version(store, "liver", serve=False)
+    serving = networks.for_task(LIVER)
+    assert serving is not None
+    assert serving.checkpoint == "liver-2"
+    assert isinstance(serving.network, Named)
+    assert serving.network.made_of == (b"state 2", "liver", 1)
+    assert networks.for_task(LIVER) is serving, "it is loaded once"
+
+
+def test_a_task_of_a_shared_model_is_answered_once_the_model_passed_for_it(store: LocalStore) -> None:
+    networks = ServingNetworks(store, Named)
+    version = add_version(store, "liver")
+    assert networks.for_task(SPLEEN) is None
+    store.checkpoints.judge(version, verdict("liver", "spleen"))
+    serving = networks.for_task(SPLEEN)
+    assert serving is not None
+    assert isinstance(serving.network, Named)
+    assert serving.network.made_of == (b"state 1", "spleen", 1)
+
+
+def test_a_damaged_version_gives_way_to_the_one_that_served_before(store: LocalStore, tmp_path: Path) -> None:
+    add_version(store, "liver")
+    add_version(store, "liver", serve=False)
+    newest = add_version(store, "liver")
+    (tmp_path / newest.path).write_bytes(b"damaged")
+    serving = ServingNetworks(store, Named).for_task(LIVER)
+    assert serving is not None
+    assert serving.checkpoint == "liver-1"
