@@ -136,7 +136,7 @@ def learning(example: Example, volume: Volume, repeat: int, settings: TrainingSe
     device = choose_device(settings.device)
     name = "torch-flow" if device.type == "cuda" and "torch-flow" in propagators() else "chained-flow"
     propagator = make_propagator(name)
-    trainer = OnlineTrainer({"bench": 1}, settings, ReplayMemory(folder, 2**32), propagator)
+    trainer = OnlineTrainer({"bench": 1}, settings, ReplayMemory(folder, 2**32))
     trainer.learn(example, 2, lambda: None)
     stamps: list[float] = []
 
@@ -148,7 +148,7 @@ def learning(example: Example, volume: Volume, repeat: int, settings: TrainingSe
     trainer.learn(phantom(volume, 1), 2 * repeat + 3, stamp)
     step = float(statistics.median(np.diff(stamps)[2:]))
     network, image, spacing = trainer.network(), example.image_DHW, example.spacing_DHW
-    prediction = median_seconds(lambda: network.predict(image, spacing, example.proxy), repeat, device)
+    prediction = median_seconds(lambda: network.predict(image, spacing), repeat, device)
     annotation = example.annotation
     answer = median_seconds(lambda: answer_case(image, spacing, annotation, 1, propagator, network), repeat, device)
     timed = {"training step": step, "prediction": prediction, f"annotation to answer, {name}": answer}

@@ -173,6 +173,9 @@ class AnswerSettings(_Section):
     propagator: str = Field(
         "chained-flow", description="Name of the propagation method; a task may name another (`docs/method.md` lists them)."
     )
+    from_prior_study: bool = Field(
+        True, description="Whether what was drawn on another study of the same patient is carried to a new one."
+    )
     keep_superseded: bool = Field(False, description="Whether results of earlier rounds stay in the archive.")
     results: tuple[
         Literal["residual-bands", "residual-map", "residual-fractional", "key-objects", "report", "contours", "captures"],

@@ -32,6 +32,8 @@ from learner.app.gate import Gate, GateSettings
 from learner.app.images import SeriesImages
 from learner.app.intake import Intake
 from learner.app.learn import Learn, LearnSettings
+from learner.app.patients import PatientLinks
+from learner.app.priors import PriorStudies
 from learner.app.refusal import Refusals
 from learner.app.respond import Respond, RespondSettings
 from learner.app.results import ResultSettings
@@ -47,7 +49,7 @@ from learner.errors import ConfigurationError
 from learner.memory.replay import ReplayMemory
 from learner.node import Node
 from learner.operations import compare_versions
-from learner.ports import Network, Propagator, Trainer
+from learner.ports import Network, PriorCarrier, Propagator, Trainer
 from learner.propagation import make_propagator
 from learner.settings import ContractSettings, LearningSettings, PacsSettings, ScpSettings, Settings, load_tasks, read_secret
 from learner.storage.store import LocalStore, SystemClock
@@ -226,19 +228,23 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     archive, scp = build_receiving(settings, store)
     images = SeriesImages(archive, settings.answer.image_cache_mb * _MIB)
     choice = TaskChoice(tasks, store, from_annotations=settings.tasks.from_annotations)
+    key = case_key(settings.node.data)
+    links = PatientLinks(store, key) if settings.answer.from_prior_study else None
+    priors = PriorStudies(links, archive, store, images) if links is not None else None
     compute = Compute(
-        Subjects(archive, store, images, choice, contract_names(settings.contract)),
+        Subjects(archive, store, images, choice, contract_names(settings.contract), priors),
         store,
         propagator,
         ServingNetworks(store, network_loader(settings.answer.threads)),
-        case_key(settings.node.data),
+        key,
         ResultSettings(frozenset(settings.answer.results), settings.answer.report_class),
         build_own_propagators(tasks),
+        build_carrier() if links is not None else None,
     )
     respond_settings = RespondSettings(attempts=settings.answer.attempts, keep_superseded=settings.answer.keep_superseded)
     refusals = Refusals(archive, tasks) if settings.contract.report_refusals else None
     respond = Respond(archive, build_sink(settings.pacs, archive), store, compute, respond_settings, SystemClock(), refusals)
-    return Node(settings, store, tasks, Intake(archive, store, tasks), respond, TrainerProcess(configuration), scp)
+    return Node(settings, store, tasks, Intake(archive, store, tasks, links), respond, TrainerProcess(configuration), scp)
 
 
 def contract_names(settings: ContractSettings) -> ContractNames:
@@ -327,6 +333,13 @@ def build_propagator(name: str) -> Propagator:
         return make_propagator(name)
     except ValueError as error:
         raise ConfigurationError(f"propagator: {error}") from None
+
+
+def build_carrier() -> PriorCarrier:
+    """What carries prior studies to new ones."""
+    from learner.propagation.prior_study import StudyRegistration  # noqa: PLC0415 - SimpleITK takes a while to import
+
+    return StudyRegistration()
 
 
 def network_loader(threads: int) -> LoadNetwork:

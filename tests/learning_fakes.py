@@ -56,7 +56,7 @@ class CountingNetwork:
     def __init__(self, learned: list[str]) -> None:
         self._skill = skill(learned)
 
-    def predict(self, image_DHW: np.ndarray, _spacing: tuple[float, float, float], _proxy: ProxyMask | None) -> np.ndarray:
+    def predict(self, image_DHW: np.ndarray, _spacing: tuple[float, float, float]) -> np.ndarray:
         found_DHW = image_DHW.copy()
         found_DHW[:, :, 2 + round(4 * self._skill) :] = 0
         return np.stack([1 - found_DHW, found_DHW]).astype(np.float32)

@@ -107,6 +107,16 @@ def phantom(slices: int = 14, size: int = 64, seed: int = 1, number: int = 1) ->
     return image_series(scan, Order(number, f"test-{seed}-{number}", "T2 axial")), truth_DHW
 
 
+def with_attributes(file: bytes, **attributes: str) -> bytes:
+    """The same object with other values, by keyword."""
+    dataset = dcmread(BytesIO(file))
+    for keyword, value in attributes.items():
+        setattr(dataset, keyword, value)
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 @dataclass
 class RunningNode:
     """Orthanc and learner as processes.

@@ -24,8 +24,8 @@ class Options:
         steps: training steps per case.
         axis: slice axis of the hippocampus.
         slices: slices drawn per case of the hippocampus.
-        cases: bound on the stream's cases of a set; None for a study's own.
-        tests: bound on the test cases of a set; None for all.
+        cases: bound on the stream's cases of hippocampus and heart; None for a study's own.
+        tests: bound on the test cases of hippocampus and heart; None for all.
         part: what to test on.
         training: training settings other than the defaults, for all runs.
     """
@@ -62,7 +62,7 @@ def hippocampus(options: Options, slices: int | None = None, stream: int = 140, 
 
 
 def prostate(options: Options, slices: int = 3, test_share: float = 1 / 3) -> TaskData:
-    """PROMISE12 with its three sites; the last third of each site is the test."""
+    """PROMISE12 with its three sites; the last third of each site is the test. Small, so never shortened."""
     folder = options.data / "promise12"
     return TaskData(
         "prostate",
@@ -70,7 +70,6 @@ def prostate(options: Options, slices: int = 3, test_share: float = 1 / 3) -> Ta
         folder / "labels",
         2,
         slices,
-        stream=options.cases,
         test_share=test_share,
         validation=6,
         cases=folder / "cases.csv",

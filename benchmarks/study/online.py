@@ -54,7 +54,7 @@ def where(options: Options, task: TaskData) -> str:
     return f"{task.name}, axis {task.axis}, {task.slices} slices, {options.seeds} seeds"
 
 
-# --- hippocampus ---------------------------------------------------------------------------------------------------------------
+# --- hippocampus
 
 
 def hippocampus_rows(options: Options, results: Results) -> list[Row]:  # noqa: ARG001 - a phase
@@ -86,15 +86,16 @@ def hippocampus_table(options: Options, results: Results) -> Table:
         Figure("full truth online, one pass, minus offline", ">= -0.005", str(full), full.mean >= -0.005, place),
     )
     columns = ("mode", "contour drawn", "test Dice by label", "test NSD at 2 mm", "minus offline")
+    stream = results["sparse"][0].stream
     notes = (
-        f"{len(results['sparse'][0].stream.cases)} stream cases, {len(results['sparse'][0].stream.tests)} test cases; axis"
-        f" {task.axis}, at most {task.slices} slices a case, ends stated; {options.steps} updates a case.",
+        f"{len(stream.cases)} stream cases, {len(stream.tests)} test cases; {options.steps} updates a case; one order.",
+        f"Axis {task.axis}, at most {task.slices} slices a case; both ends stated, one click each.",
         "`converged` makes three times as many updates, with one seed.",
     )
     return Table("Online against offline: hippocampus", columns, tuple(rows), goals, notes)
 
 
-# --- saved ---------------------------------------------------------------------------------------------------------------------
+# --- saved
 
 
 def _sets(options: Options) -> tuple[TaskData, ...]:
@@ -106,8 +107,8 @@ def saved_rows(options: Options, results: Results) -> list[Row]:  # noqa: ARG001
     rows = []
     for task in _sets(options):
         rows.append(Row(f"{task.name} offline", options.run(task, mode=Mode.OFFLINE, **_shuffled(task))))
-        for slices in BUDGETS:
-            rows.append(Row(f"{task.name} {slices}", options.run(replace(task, slices=slices), **_shuffled(task))))
+        budgets = {slices: options.run(replace(task, slices=slices), **_shuffled(task)) for slices in BUDGETS}
+        rows += [Row(f"{task.name} {slices}", settings) for slices, settings in budgets.items()]
     return rows
 
 
@@ -187,10 +188,9 @@ def saved_table(options: Options, results: Results) -> Table:
                 goals.append(Figure(f"drawing saved, answers, {task.name}", goal, str(spared), met, where(options, task)))
     columns = ("data", "what", "contour drawn", "Dice", "minus offline", "cases never satisfied", "reading time, s")
     notes = (
-        "Contour drawn: millimetres of contour drawn over millimetres of all contours of the stream. Cases that are never satisfied count as"
-        " drawn whole.",
+        "Contour drawn: its millimetres over those of all contours of the stream. Cases never satisfied count as drawn whole.",
         "Reading time by a model whose constants are assumed (docs/evaluation.md), beside that of drawing every slice.",
-        "Least share, network: over budgets, as soon as the test Dice during the stream is within 0.010 of offline's; the test set chooses it.",
+        "Least share, network: over budgets, as soon as the test Dice is within 0.010 of offline's; the test set chooses it.",
     )
     return Table("Drawing saved", columns, tuple(rows), tuple(goals), notes)
 
@@ -216,7 +216,7 @@ def _network_saving(task: TaskData, results: Results, offline: Sequence[Finished
     )
 
 
-# --- answers -------------------------------------------------------------------------------------------------------------------
+# --- answers
 
 LAST = 50
 
@@ -265,7 +265,7 @@ def answers_table(options: Options, results: Results) -> Table:
     )
 
 
-# --- prostates, site after site ------------------------------------------------------------------------------------------------
+# --- prostates, site after site
 
 
 def sites_rows(options: Options, results: Results) -> list[Row]:  # noqa: ARG001 - a phase

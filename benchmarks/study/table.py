@@ -84,6 +84,13 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> lis
     return lines + [f"| {' | '.join(row)} |" for row in rows]
 
 
+_PREFACE = (
+    "Made by `./run bench science results` from the files in `benchmarks/results/`; not edited by hand. Values are means over"
+    " seeds with 95 % intervals (Student's t) where there is more than one. What the measures mean stands in"
+    " [docs/evaluation.md](../docs/evaluation.md)."
+)
+
+
 def results_page(tables: Sequence[Table]) -> str:
     """``RESULTS.md``: every figure beside its goal, then every table."""
     words = {True: "yes", False: "no", None: ""}
@@ -92,8 +99,7 @@ def results_page(tables: Sequence[Table]) -> str:
     lines = [
         "# Results of the science",
         "",
-        "Made by `./run bench science results` from the files in `benchmarks/results/`; not edited by hand. Values are means over seeds with 95 %"
-        " intervals (Student's t) where there is more than one. What the measures mean stands in [docs/evaluation.md](../docs/evaluation.md).",
+        _PREFACE,
         "",
         *markdown_table(heads, rows),
         "",

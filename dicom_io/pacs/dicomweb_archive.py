@@ -190,7 +190,7 @@ _KEYWORDS = {
     for keyword in (
         *("StudyInstanceUID", "StudyDescription", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances"),
         *("SeriesInstanceUID", "Modality", "SeriesDescription", "BodyPartExamined", "ProtocolName"),
-        *("NumberOfSeriesRelatedInstances", "SOPInstanceUID", "SOPClassUID"),
+        *("NumberOfSeriesRelatedInstances", "SOPInstanceUID", "SOPClassUID", "PatientID", "IssuerOfPatientID"),
     )
 }
 

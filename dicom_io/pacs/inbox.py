@@ -23,12 +23,13 @@ from pydicom import Dataset
 
 from dicom_io.datasets import lenient, text
 from dicom_io.errors import NotInPacs, PacsRefused, PacsUnavailable
-from dicom_io.pacs.part10 import is_uid, read_whole
+from dicom_io.pacs.part10 import is_uid, patient_of, read_whole
 from dicom_io.pacs.port import FeedPage, SeriesStatus
 from dicom_io.whole_files import write_whole
 
 _KEPT_MODALITIES = ("SEG", "SR", "RTSTRUCT")
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
+_PATIENTS_KEPT = 20_000
 _TOLD = ("Modality", "SeriesDescription", "StudyDescription", "BodyPartExamined", "ProtocolName")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS series (
@@ -83,6 +84,7 @@ class Inbox:
         self._index.execute("PRAGMA journal_mode = WAL")
         self._index.execute("PRAGMA synchronous = FULL")
         self._index.executescript(_SCHEMA)
+        self._patients: dict[str, tuple[str, str]] = {}
         self._bytes = 0
         self._adopt()
         (self._bytes,) = self._index.execute("SELECT coalesce(sum(bytes), 0) FROM instances").fetchone()
@@ -247,6 +249,7 @@ class Inbox:
     def _status(self, row: tuple[Any, ...]) -> SeriesStatus:
         names = self._rows("SELECT name FROM instances WHERE series_uid = ? ORDER BY name", row[0])
         series, study, modality, description, study_description, body_part, protocol = map(str, row[:7])
+        patient_id, issuer = self._patient_of(series, names)
         return SeriesStatus(
             archive_id=series,
             study_instance_uid=study,
@@ -258,7 +261,17 @@ class Inbox:
             study_description=study_description,
             body_part=body_part,
             protocol_name=protocol,
+            patient_id=patient_id,
+            issuer_of_patient_id=issuer,
         )
+
+    def _patient_of(self, series_uid: str, names: list[tuple[Any, ...]]) -> tuple[str, str]:
+        """Patient ID and its issuer, read from a file and kept in memory alone: the index knows no patient."""
+        if series_uid not in self._patients and names:
+            if len(self._patients) >= _PATIENTS_KEPT:
+                self._patients.clear()
+            self._patients[series_uid] = patient_of(self._path(names[0][0]))
+        return self._patients.get(series_uid, ("", ""))
 
     def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         return self._index.execute(sql, parameters).fetchall()

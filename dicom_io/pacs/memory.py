@@ -124,4 +124,6 @@ def _new_status(dataset: object) -> SeriesStatus:
         study_description=text("StudyDescription"),
         body_part=text("BodyPartExamined"),
         protocol_name=text("ProtocolName"),
+        patient_id=text("PatientID"),
+        issuer_of_patient_id=text("IssuerOfPatientID"),
     )

@@ -14,6 +14,7 @@ import ssl
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -30,6 +31,23 @@ _BULK = 200
 _STUDIES_KEPT = 20_000
 _STORED = ("Success", "AlreadyStored")
 _JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Study:
+    """What a series takes from its study.
+
+    Attributes:
+        uid: Study Instance UID.
+        description: Study Description.
+        patient_id: Patient ID.
+        issuer_of_patient_id: Issuer of Patient ID, where Orthanc is told to index it.
+    """
+
+    uid: str
+    description: str
+    patient_id: str = field(repr=False)
+    issuer_of_patient_id: str = field(repr=False)
 
 
 class OrthancArchive:
@@ -57,7 +75,7 @@ class OrthancArchive:
         verify: ssl.SSLContext | bool = True,
     ) -> None:
         self._client = open_client(url, user=user, password=password, token=token, timeout=timeout, verify=verify)
-        self._studies: dict[str, tuple[str, str]] = {}
+        self._studies: dict[str, _Study] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -137,8 +155,8 @@ class OrthancArchive:
         studies = self._studies_of({one["ParentStudy"] for one in series.values()})
         return [_status(one, studies[one["ParentStudy"]]) for one in series.values() if one["ParentStudy"] in studies]
 
-    def _studies_of(self, names: Iterable[str]) -> Mapping[str, tuple[str, str]]:
-        """Study Instance UID and description of each study that is still there; asked for once."""
+    def _studies_of(self, names: Iterable[str]) -> Mapping[str, _Study]:
+        """What is known of each study that is still there; asked for once."""
         wanted = set(names)
         with self._lock:
             known = {name: self._studies[name] for name in wanted if name in self._studies}
@@ -146,8 +164,7 @@ class OrthancArchive:
         if not unknown:
             return known
         for one in self._bulk(unknown, "Study"):
-            tags = one["MainDicomTags"]
-            known[one["ID"]] = (tags["StudyInstanceUID"], tags.get("StudyDescription") or "")
+            known[one["ID"]] = _study(one)
         with self._lock:
             if len(self._studies) > _STUDIES_KEPT:
                 self._studies.clear()
@@ -180,17 +197,29 @@ class OrthancArchive:
         return answer
 
 
-def _status(series: _JSON, study: tuple[str, str]) -> SeriesStatus:
+def _study(study: _JSON) -> _Study:
+    tags, patient = study["MainDicomTags"], study.get("PatientMainDicomTags") or {}
+    return _Study(
+        tags["StudyInstanceUID"],
+        tags.get("StudyDescription") or "",
+        patient.get("PatientID") or "",
+        patient.get("IssuerOfPatientID") or "",
+    )
+
+
+def _status(series: _JSON, study: _Study) -> SeriesStatus:
     tags = series["MainDicomTags"]
     return SeriesStatus(
         archive_id=series["ID"],
-        study_instance_uid=study[0],
+        study_instance_uid=study.uid,
         series_instance_uid=tags["SeriesInstanceUID"],
         modality=tags.get("Modality") or "",
         series_description=tags.get("SeriesDescription") or "",
         instance_ids=tuple(sorted(series["Instances"])),
         is_stable=bool(series["IsStable"]),
-        study_description=study[1],
+        study_description=study.description,
         body_part=tags.get("BodyPartExamined") or "",
         protocol_name=tags.get("ProtocolName") or "",
+        patient_id=study.patient_id,
+        issuer_of_patient_id=study.issuer_of_patient_id,
     )

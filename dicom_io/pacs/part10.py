@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from pathlib import Path
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_partial
 
-from dicom_io.datasets import lenient
+from dicom_io.datasets import lenient, text
 from dicom_io.errors import PacsRefused
 
 _SOP_INSTANCE_UID = 0x00080018
+_ISSUER_OF_PATIENT_ID = 0x00100021
 _NEEDED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID")
 _UNREADABLE = (
     *(InvalidDicomError, BytesLengthException, struct.error, zlib.error, EOFError, OSError),
@@ -58,6 +60,16 @@ def sop_instance_uid(file: bytes) -> str:
             )
     except _UNREADABLE:
         return ""
+
+
+def patient_of(path: Path) -> tuple[str, str]:
+    """Patient ID and its issuer of a Part 10 file, without reading the rest; empty if they cannot be read."""
+    try:
+        with lenient(), path.open("rb") as file:
+            dataset = read_partial(file, lambda tag, _vr, _length: tag > _ISSUER_OF_PATIENT_ID)
+            return text(dataset, "PatientID"), text(dataset, "IssuerOfPatientID")
+    except _UNREADABLE:
+        return "", ""
 
 
 class _Watched(io.BytesIO):

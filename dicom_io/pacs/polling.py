@@ -31,7 +31,8 @@ STUDY, SERIES, IMAGE = "STUDY", "SERIES", "IMAGE"
 UNIQUE_KEYS = {STUDY: "StudyInstanceUID", SERIES: "SeriesInstanceUID", IMAGE: "SOPInstanceUID"}
 """What names an entry of each level (PS3.4, section C.6.2.1). An answer without it is of no use."""
 
-_STUDY_ASKED = ("StudyInstanceUID", "StudyDescription", "NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances")
+_NUMBERS = ("NumberOfStudyRelatedSeries", "NumberOfStudyRelatedInstances")
+_STUDY_ASKED = ("StudyInstanceUID", "StudyDescription", "PatientID", "IssuerOfPatientID", *_NUMBERS)
 _SERIES_ASKED = (
     *("StudyInstanceUID", "SeriesInstanceUID", "Modality", "SeriesDescription", "BodyPartExamined", "ProtocolName"),
     "NumberOfSeriesRelatedInstances",
@@ -143,7 +144,7 @@ class PolledFeed:
             studies = {one["StudyInstanceUID"]: one for one in self._find(STUDY, self._window(), _STUDY_ASKED)}
             self._forget(studies)
             for uid, study in studies.items():
-                numbers = tuple(study.get(keyword, "") for keyword in _STUDY_ASKED[2:])
+                numbers = tuple(study.get(keyword, "") for keyword in _NUMBERS)
                 if thoroughly or not all(numbers) or self._studies.get(uid) != numbers:
                     yield from self._look_at(study, thoroughly=thoroughly)
                     self._studies[uid] = numbers
@@ -225,6 +226,8 @@ def _status(series: Found, study: Found) -> SeriesStatus:
         study_description=study.get("StudyDescription", ""),
         body_part=series.get("BodyPartExamined", ""),
         protocol_name=series.get("ProtocolName", ""),
+        patient_id=study.get("PatientID", ""),
+        issuer_of_patient_id=study.get("IssuerOfPatientID", ""),
     )
 
 

@@ -6,7 +6,7 @@ Concurrency: adapters may be used from several threads. Errors: :class:`~dicom_i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -25,6 +25,8 @@ class SeriesStatus:
         study_description: Study Description, empty where absent.
         body_part: Body Part Examined (0018,0015), empty where absent.
         protocol_name: Protocol Name (0018,1030), empty where absent.
+        patient_id: Patient ID (0010,0020), empty where absent. Nothing but a keyed hash of it may be kept; no ``repr`` has it.
+        issuer_of_patient_id: Issuer of Patient ID (0010,0021), empty where absent or not told; likewise.
     """
 
     archive_id: str
@@ -37,6 +39,8 @@ class SeriesStatus:
     study_description: str = ""
     body_part: str = ""
     protocol_name: str = ""
+    patient_id: str = field(default="", repr=False)
+    issuer_of_patient_id: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

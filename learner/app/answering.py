@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +12,9 @@ from dicom_io.annotation import SparseAnnotation
 from learner.domain.answer import Answer
 from learner.domain.fusion import expected_dice, foresight, fuse
 from learner.domain.planes import drawn_planes, drawn_voxels, section, without_planes
-from learner.domain.pooling import FRONT_END_ONLY, Evidence, PoolWeights, fit_alone, fit_pool, sharpened
-from learner.domain.proxy import ProxyMask, merge_unknown, with_classes
+from learner.domain.pooling import FRONT_END_ONLY, NETWORK_ONLY, Evidence, PoolWeights, fit_alone, fit_pool, sharpened
+from learner.domain.prior import CarriedPrior
+from learner.domain.proxy import ProxyMask, merge_unknown, share_background, with_classes
 from learner.domain.ranking import rank_slices
 from learner.domain.residual import residual
 from learner.ports import Network, Propagator
@@ -56,6 +57,7 @@ def answer_case(
     previous_back_end_CDHW: FloatArray | None = None,
     acquired: frozenset[int] | None = None,
     experience: Sequence[Evidence] = (),
+    prior: CarriedPrior | None = None,
 ) -> CaseAnswer:
     """Answers one round of a case.
 
@@ -70,24 +72,26 @@ def answer_case(
             or None.
         acquired: slices of the volume that were acquired, all of them if None; only those are suggested.
         experience: evidence of earlier cases of the task.
+        prior: what another study of the same patient says; the front end where nothing is drawn, and only there.
 
     Raises:
-        ValueError: if there is neither an annotation nor a network, or the annotation has other labels than the task.
+        ValueError: if there is no annotation, carried prior or network, or the annotation has other labels than the task.
     """
     if annotation is not None and annotation.label_count != label_count:
         raise ValueError(f"an annotation of {annotation.label_count} labels for a task of {label_count}")
-    if annotation is None and network is None:
+    carried = prior.proxy if prior is not None and annotation is None else None
+    if annotation is None and carried is None and network is None:
         raise ValueError("neither a drawing nor a network: there is nothing to answer from")
     alone = network.predict(image_DHW, spacing_DHW) if network is not None else None
     if annotation is not None:
         ends = _both_ends(image_DHW, spacing_DHW, annotation, propagator, alone, experience)
     else:
-        assert alone is not None
-        ends = _Ends(None, sharpened(alone, fit_alone(experience)), PoolWeights(0.0, 1.0), None)
+        ends = _undrawn(prior, alone, experience)
     previous = None if previous_back_end_CDHW is None else with_classes(previous_back_end_CDHW, label_count)
     judged = bool(experience) or (annotation is not None and len(drawn_planes(annotation)) >= _PLANES_TO_JUDGE_BY)
-    answer = _answer(ends, annotation, alone, residual(alone, previous), acquired, judged=judged)
-    return CaseAnswer(answer, ends.proxy, alone, ends.weights.trust, ends.evidence)
+    answer = _answer(ends, annotation, alone, residual(alone, previous), acquired, judged=judged and carried is None)
+    proxy = ends.proxy if annotation is not None else None
+    return CaseAnswer(answer, proxy, alone, ends.weights.trust, ends.evidence)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +99,7 @@ class _Ends:
     """What front and back end make of a case.
 
     Attributes:
-        proxy: the front end's, or None where nothing is drawn.
+        proxy: the front end's; where nothing is drawn, what was carried from a prior study, or None.
         soft_CDHW: float32 probabilities of the answer.
         weights: of both ends in it.
         evidence: what left-out slices show.
@@ -118,11 +122,30 @@ def _both_ends(
     """Propagates, judges both ends on what is drawn, and pools them."""
     proxy = propagator.propagate(image_DHW, spacing_DHW, annotation)
     weights, evidence = FRONT_END_ONLY, None
-    if alone_CDHW is not None:
+    if alone_CDHW is not None and not annotation.labels_DHW.any():
+        weights = fit_alone(experience)  # only absences were stated: they refute no network
+    elif alone_CDHW is not None:
         evidence = leave_out(image_DHW, spacing_DHW, annotation, propagator, alone_CDHW)
         seen = _foresight(annotation, alone_CDHW)
         weights = fit_pool(evidence, experience, seen) if seen > 0 else FRONT_END_ONLY
     return _Ends(proxy, fuse(proxy, alone_CDHW, annotation, weights), weights, evidence)
+
+
+def _undrawn(prior: CarriedPrior | None, alone_CDHW: FloatArray | None, experience: Sequence[Evidence]) -> _Ends:
+    """The network, as sure as it has been right, beside what was carried from a prior study, where there is either."""
+    if prior is None or prior.proxy is None:
+        assert alone_CDHW is not None
+        return _Ends(None, sharpened(alone_CDHW, fit_alone(experience)), NETWORK_ONLY, None)
+    proxy = _shared(prior.proxy, alone_CDHW, prior.unknown_labels)
+    weights = FRONT_END_ONLY if alone_CDHW is None else fit_alone(experience)
+    return _Ends(proxy, fuse(proxy, alone_CDHW, None, weights), weights, None)
+
+
+def _shared(proxy: ProxyMask, alone_CDHW: FloatArray | None, unknown_labels: tuple[int, ...]) -> ProxyMask:
+    """A carried prior in which the network says how much of the background is a label that nobody looked for there."""
+    if alone_CDHW is None:
+        return proxy
+    return replace(proxy, soft_CDHW=share_background(proxy.soft_CDHW, alone_CDHW, unknown_labels))
 
 
 def _answer(
@@ -137,9 +160,9 @@ def _answer(
     """What the fused probabilities mean, where both ends disagree, and what to draw next."""
     labels_DHW = ends.soft_CDHW.argmax(axis=0).astype(np.uint8)
     disputed_DHW = change_DHW
-    if ends.proxy is not None and annotation is not None and alone_CDHW is not None:
-        disputed_DHW = residual(ends.proxy.soft_CDHW, merge_unknown(alone_CDHW, annotation.unknown_labels))
     unknown = annotation.unknown_labels if annotation is not None else ()
+    if ends.proxy is not None and alone_CDHW is not None:
+        disputed_DHW = residual(ends.proxy.soft_CDHW, merge_unknown(alone_CDHW, unknown))
     trust = ends.weights.trust
     zeros_DHW = np.zeros(labels_DHW.shape, dtype=np.float32)
     return Answer(
@@ -148,7 +171,7 @@ def _answer(
         residual_DHW=zeros_DHW if disputed_DHW is None else disputed_DHW,
         change_DHW=zeros_DHW if change_DHW is None else change_DHW,
         guidance=rank_slices(ends.soft_CDHW, disputed_DHW, annotation, len(labels_DHW), trust=trust, acquired=acquired),
-        proxy_labels_DHW=None if ends.proxy is None else ends.proxy.labels_DHW,
+        proxy_labels_DHW=None if ends.proxy is None or annotation is None else ends.proxy.labels_DHW,
         estimated_dice=expected_dice(ends.soft_CDHW, unknown) if judged else None,
     )
 

@@ -1,4 +1,4 @@
-"""From a trigger to its answer: everything that can be computed again without harm. Writes only which object a trigger is."""
+"""From a trigger to its answer: all that can be computed again. Writes only which object a trigger is, and whose study."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from learner.domain.case import Round
 from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import foresight
 from learner.domain.guidance import Suggestion
-from learner.ports import CaseRecord, Propagator, Store
+from learner.domain.prior import CarriedPrior
+from learner.ports import CaseRecord, Network, PriorCarrier, Propagator, Store
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +62,7 @@ class Compute:
         case_key: keyed hash of what identifies a case, a site or a reader, for what the trainer sees.
         results: which objects an answer consists of.
         own_propagators: the front end of tasks that name one, by task.
+        carrier: carries prior studies to new ones; None where they are not used.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Compute:
         case_key: Callable[[str], str],
         results: ResultSettings | None = None,
         own_propagators: Mapping[str, Propagator] | None = None,
+        carrier: PriorCarrier | None = None,
     ) -> None:
         self._subjects = subjects
         self._store = store
@@ -80,6 +83,7 @@ class Compute:
         self._case_key = case_key
         self._results = results
         self._own_propagators = own_propagators or {}
+        self._carrier = carrier
 
     def answer(self, round_: Round) -> Computation:
         """The answer to a trigger.
@@ -94,32 +98,29 @@ class Compute:
     def _compute(self, round_: Round, subject: Subject) -> Computation:
         began = time.monotonic()
         serving = self._networks.for_task(subject.task)
-        if serving is None and subject.annotation is None:
+        prior = self._carried(subject)
+        if serving is None and subject.annotation is None and (prior is None or prior.proxy is None):
             if subject.number > 0:
                 raise NothingLeft(self._withdrawal(subject), subject.task.model_id)
-            raise NothingNew("no model serves this task yet")
-        volume = subject.images.volume
-        previous = subject.before.back_end_CDHW if subject.before is not None else None
-        answered = answer_case(
-            volume.voxels_DHW,
-            volume.geometry.spacing_DHW,
-            subject.annotation,
-            len(subject.task.labels),
-            self._own_propagators.get(subject.task.task_id, self._propagator),
-            serving.network if serving is not None else None,
-            previous.astype(np.float32) if previous is not None else None,
-            subject.acquired,
-            experience(self._store, subject.task.task_id, subject.case.case_id),
-        )
+            raise NothingNew("no model serves this task yet" + (f", and {prior.reason}" if prior is not None else ""))
+        answered = self._answered(subject, serving.network if serving is not None else None, prior)
         seconds = time.monotonic() - began
         checkpoint = serving.checkpoint if serving is not None else ""
-        identity = RoundIdentity(round_.trigger_uid, subject.case.case_id, subject.number, checkpoint, round_.received_at)
+        identity = RoundIdentity(
+            round_.trigger_uid,
+            subject.case.case_id,
+            subject.number,
+            checkpoint,
+            round_.received_at,
+            from_prior=prior is not None and prior.proxy is not None,
+        )
         before_DHW = subject.before.labels_DHW if subject.before is not None else None
         results = build_results(subject.images, subject.task, answered.answer, identity, self._results, before_DHW)
         facts = {
             **subject.facts,
             **_facts(subject, answered),
             "site": self._site(subject.images),
+            **_prior_facts(subject, prior),
             "seconds_computing": round(seconds, 3),
             "seconds_writing": round(time.monotonic() - began - seconds, 3),
         }
@@ -141,6 +142,29 @@ class Compute:
             example=self._example(subject, answered),
             facts=facts,
         )
+
+    def _answered(self, subject: Subject, network: Network | None, prior: CarriedPrior | None) -> CaseAnswer:
+        volume = subject.images.volume
+        previous = subject.before.back_end_CDHW if subject.before is not None else None
+        return answer_case(
+            volume.voxels_DHW,
+            volume.geometry.spacing_DHW,
+            subject.annotation,
+            len(subject.task.labels),
+            self._own_propagators.get(subject.task.task_id, self._propagator),
+            network,
+            previous.astype(np.float32) if previous is not None else None,
+            subject.acquired,
+            experience(self._store, subject.task.task_id, subject.case.case_id),
+            prior,
+        )
+
+    def _carried(self, subject: Subject) -> CarriedPrior | None:
+        """The prior study on today's grid, or None without one."""
+        if self._carrier is None or subject.prior is None:
+            return None
+        volume = subject.images.volume
+        return self._carrier.carry(subject.prior, volume.voxels_DHW, volume.geometry, len(subject.task.labels))
 
     def _example(self, subject: Subject, answered: CaseAnswer) -> Example | Withdrawal | None:
         if subject.annotation is None or answered.proxy is None:
@@ -201,6 +225,21 @@ def _foresight(subject: Subject, answered: CaseAnswer) -> list[float | None] | N
 def _told(header: Any, name: str) -> str:
     """What a header says, without the difference of case and spaces; empty where it says nothing."""
     return " ".join(str(header.get(name) or "").split()).casefold()
+
+
+def _prior_facts(subject: Subject, prior: CarriedPrior | None) -> dict[str, object]:
+    """Which study an answer was carried from, or why none was: case and study by number and UID, nothing of the patient."""
+    if subject.prior is None or prior is None:
+        return {}
+    return {
+        "prior": {
+            "case": subject.prior.case_id,
+            "study_instance_uid": subject.prior.study_instance_uid,
+            "carried": prior.proxy is not None,
+            "agreement": round(prior.agreement, 3),
+            "reason": prior.reason,
+        }
+    }
 
 
 def _suggested(suggestion: Suggestion, images: ImageSeries) -> dict[str, object]:

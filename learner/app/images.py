@@ -11,6 +11,7 @@ from dicom_io.pacs.port import SeriesStatus, Source
 from dicom_io.read_series import read_series
 from dicom_io.volume import ImageSeries
 from learner.app.intake import instances_digest
+from learner.domain.case import Round
 
 Wanted = Collection[tuple[str, int]]
 
@@ -18,6 +19,12 @@ Wanted = Collection[tuple[str, int]]
 def images_of(header: AnnotationHeader) -> Wanted:
     """SOP Instance UID and frame number (0 for all frames) of what an annotation was drawn on."""
     return header.referenced_frames or tuple((uid, 0) for uid in header.referenced_sop_instance_uids)
+
+
+def first_image(round_: Round) -> Wanted:
+    """An image of the volume that a round was about; tells which of several volumes of a series that was."""
+    found = round_.facts.get("first_image")
+    return ((str(found[0]), int(found[1])),) if isinstance(found, list) else ()
 
 
 class SeriesImages:

@@ -14,10 +14,12 @@ import structlog
 
 from dicom_io.errors import NotInPacs
 from dicom_io.pacs.port import Archive, SeriesStatus
+from learner.app.patients import PatientLinks
 from learner.app.serving import serving_version
 from learner.app.tasks import TaskBook
 from learner.domain.case import Round, RoundEvent
 from learner.domain.job import JobKind
+from learner.domain.task import Task
 from learner.domain.trigger import annotation_trigger, images_trigger, instance_of, withdrawal_trigger
 from learner.ports import Store
 
@@ -47,12 +49,14 @@ class Intake:
         archive: its log is read; and it is asked whether an annotation that a scan did not meet is really gone.
         store: where triggers and cursor are kept.
         tasks: which series matter.
+        links: which studies are of one patient; None where that does not matter.
     """
 
-    def __init__(self, archive: Archive, store: Store, tasks: TaskBook) -> None:
+    def __init__(self, archive: Archive, store: Store, tasks: TaskBook, links: PatientLinks | None = None) -> None:
         self._archive = archive
         self._store = store
         self._tasks = tasks
+        self._links = links
 
     def catch_up(self) -> int:
         """Reads the log to its end.
@@ -141,19 +145,28 @@ class Intake:
         return self._take_images(series) if series.is_stable else 0
 
     def _take_images(self, series: SeriesStatus) -> int:
-        """A stable image series: answers what waited for it, and opens round 0 of each task that has a model."""
+        """A stable image series: answers what waited for it, and opens round 0 of each task that has something to say."""
         records, digest = self._store.records, instances_digest(series)
         uid = series.series_instance_uid
         release_waiting(self._store, uid)
+        matching = self._tasks.matching(series)
+        if self._links is not None and matching:
+            self._links.note(series)
         if records.series_digest(uid) == digest:
             return 0
         records.set_series_digest(uid, digest)
         opened = 0
-        for task in self._tasks.matching(series):
+        for task in matching:
             case = records.case(task.task_id, series.study_instance_uid, uid)
-            if task.answer_undrawn and serving_version(self._store.checkpoints, task) is not None:
+            if task.answer_undrawn and self._can_answer_undrawn(task, series.study_instance_uid):
                 opened += self._open(images_trigger(uid, digest, task.task_id), uid, case_id=case.case_id, number=0)
         return opened
+
+    def _can_answer_undrawn(self, task: Task, study_uid: str) -> bool:
+        """Whether a model serves the task, or a reader drew on another study of the same patient."""
+        if serving_version(self._store.checkpoints, task) is not None:
+            return True
+        return self._links is not None and bool(self._links.drawn_before(task.task_id, study_uid))
 
     def _open_annotation(self, instance_id: str, series: SeriesStatus) -> int:
         """An annotation object; one that was deleted and is sent again counts anew."""

@@ -30,6 +30,9 @@ KINDS = (PREDICTION, RESIDUAL_BANDS, RESIDUAL_MAP, RESIDUAL_FRACTIONAL, KEY_OBJE
 """All kinds of results; a kind's place is the last digit of its Series Number."""
 DEFAULT_KINDS = frozenset({PREDICTION, RESIDUAL_BANDS, RESIDUAL_MAP, KEY_OBJECTS, REPORT})
 
+PRIOR_STUDY = "earlier study"
+"""How results say that the study of an earlier date took part."""
+
 _ACCEPTED = {RESIDUAL_FRACTIONAL: ("fractional",)}
 """Display rules that a kind breaks by its nature; who chooses it accepts that."""
 _FIRST_SERIES_NUMBER, _FIRST_REFUSAL = 100_000, 2_100_000_000
@@ -77,6 +80,7 @@ class RoundIdentity:
         number: round of the case.
         checkpoint: version of the model that took part, empty for none.
         received_at: POSIX time of the trigger; the objects' date, so that a repeated answer is the same.
+        from_prior: whether another study of the same patient took part.
     """
 
     trigger_uid: str
@@ -84,6 +88,13 @@ class RoundIdentity:
     number: int
     checkpoint: str
     received_at: float
+    from_prior: bool = False
+
+    @property
+    def version(self) -> str:
+        """What the answer was made with, in words for viewers."""
+        parts = (self.checkpoint, PRIOR_STUDY if self.from_prior else "")
+        return " + ".join(part for part in parts if part) or "propagation"
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +174,7 @@ def refusal_series_number(round_id: int) -> int:
 
 def _identity(source: ImageSeries, task: Task, identity: RoundIdentity, kind: str) -> ResultIdentity:
     parts = (source.volume.series.series_instance_uid + source.part, task.task_id, identity.trigger_uid, kind)
-    version = identity.checkpoint or "propagation"
+    version = identity.version
     return ResultIdentity(
         series_instance_uid=derived_uid(*parts, "series"),
         sop_instance_uid=derived_uid(*parts, "instance"),

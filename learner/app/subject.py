@@ -15,7 +15,8 @@ from dicom_io.pacs.port import SeriesStatus, Source
 from dicom_io.read_annotation import inspect, read_annotation
 from dicom_io.results import MANUFACTURER
 from dicom_io.volume import ImageSeries
-from learner.app.images import SeriesImages, Wanted, images_of
+from learner.app.images import SeriesImages, first_image, images_of
+from learner.app.priors import PriorStudies
 from learner.app.task_choice import TaskChoice
 from learner.domain.case import Case, Round
 from learner.domain.contract import (
@@ -29,6 +30,7 @@ from learner.domain.contract import (
     with_label_count,
 )
 from learner.domain.example import Withdrawal
+from learner.domain.prior import PriorStudy
 from learner.domain.task import Task
 from learner.domain.trigger import instance_of, withdrawn_round
 from learner.ports import CaseRecord, Store
@@ -88,6 +90,7 @@ class Subject:
         reader: who drew; empty where nobody did, or the object does not say.
         number: round of the case.
         facts: what was found in reading.
+        prior: what readers left of another study of the same patient, looked for in round 0 alone; or None.
     """
 
     case: Case
@@ -100,6 +103,7 @@ class Subject:
     reader: str
     number: int
     facts: dict[str, object]
+    prior: PriorStudy | None = None
 
     @property
     def acquired(self) -> frozenset[int]:
@@ -116,14 +120,24 @@ class Subjects:
         images: image series.
         tasks: which task a series belongs to.
         names: words by which readers mark segments and objects.
+        priors: other studies of the same patient; None where they are not used.
     """
 
-    def __init__(self, source: Source, store: Store, images: SeriesImages, tasks: TaskChoice, names: ContractNames) -> None:
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        images: SeriesImages,
+        tasks: TaskChoice,
+        names: ContractNames,
+        priors: PriorStudies | None = None,
+    ) -> None:
         self._source = source
         self._store = store
         self._images = images
         self._tasks = tasks
         self._names = names
+        self._priors = priors
 
     def of(self, round_: Round) -> Subject:
         """What a trigger is about.
@@ -147,7 +161,8 @@ class Subjects:
         case = self._store.records.case(task.task_id, opened.study_instance_uid, opened.series_instance_uid, images.part)
         if self._store.records.rounds_of(case.case_id):
             raise NothingNew("the case was answered already")
-        return Subject(case, task, images, None, None, None, None, "", 0, {})
+        prior = self._priors.of(case, task, images) if self._priors is not None else None
+        return Subject(case, task, images, None, None, None, None, "", 0, {}, prior)
 
     def _drawn(self, round_: Round) -> Subject:
         """An annotation object."""
@@ -157,6 +172,8 @@ class Subjects:
         if self._store.records.is_own_object(header.sop_instance_uid):
             raise NothingNew("this object is a result of this node")
         series = self.image_series(header)
+        if self._priors is not None:
+            self._priors.links.note(series)
         images = self._images.get(series, images_of(header))
         drawing = read_annotation(file, images)
         if _made_by_a_node(drawing):
@@ -194,7 +211,7 @@ class Subjects:
         assert gone.case_id is not None
         case = self._store.records.find_case(gone.case_id)
         task = self._tasks.by_name(case.task_id)
-        images = self._images.get(self._source.find_series(case.series_instance_uid), _first_image(gone))
+        images = self._images.get(self._source.find_series(case.series_instance_uid), first_image(gone))
         records = self._earlier(case, task, images)
         drawings = _drawings(records)
         return Subject(
@@ -275,12 +292,6 @@ def _new_knowledge(
         why = "saved without any change to what is known already"
         raise NothingNew(why, case.case_id, edited=found.edited, remarks=list(found.remarks))
     return found.annotation
-
-
-def _first_image(round_: Round) -> Wanted:
-    """An image of the volume that a round was about; tells which of several volumes of a series that was."""
-    found = round_.facts.get("first_image")
-    return ((str(found[0]), int(found[1])),) if isinstance(found, list) else ()
 
 
 def _drawings(earlier: Sequence[tuple[Round, CaseRecord]]) -> list[SparseAnnotation]:

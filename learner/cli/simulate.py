@@ -18,8 +18,10 @@ from learner.errors import ConfigurationError
 from learner.evaluation.modes import Mode, Order, Part, ReaderKind
 
 if TYPE_CHECKING:
-    from learner.evaluation import Finished, RunSettings, TaskData
     from learner.evaluation.run import Progress as Step
+    from learner.evaluation.runs import Finished
+    from learner.evaluation.settings import RunSettings
+    from learner.evaluation.streams import TaskData
 
 _LAST = 20
 
@@ -74,7 +76,8 @@ def simulate(
     plot: Annotated[bool, typer.Option(help="Write plots as PNG files beside --out.")] = False,
 ) -> None:
     """Play a stream of labelled cases with a simulated reader, and measure answers and network; needs no PACS."""
-    from learner.evaluation import ReaderSettings, RunSettings, TaskData, read_tasks  # noqa: PLC0415 - loads torch
+    from learner.evaluation.settings import ReaderSettings, RunSettings, read_tasks  # noqa: PLC0415 - loads nibabel
+    from learner.evaluation.streams import TaskData  # noqa: PLC0415
 
     _check_writable(out)
     if (tasks is None) == (images is None) or (images is None) != (labels is None):
@@ -107,7 +110,7 @@ def simulate(
 
 def _play(settings: RunSettings, folder: Path | None, *, resume: bool) -> Finished:
     """Plays in a folder that stays, or in one that is gone in the end."""
-    from learner.evaluation import compute, folder_of  # noqa: PLC0415 - torch takes a second to import
+    from learner.evaluation.runs import compute, folder_of  # noqa: PLC0415 - torch takes a second to import
     from learner.wiring import build_propagator, evaluation_makers  # noqa: PLC0415
 
     build_propagator(settings.propagator)

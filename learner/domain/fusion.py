@@ -1,7 +1,8 @@
 """The answer from both ends: proxy mask and network, each with the weight that it has earned.
 
 The network is believed as far as it was right where a reader has shown the truth: :mod:`learner.domain.pooling` learns the
-weights from left-out slices. A network that foresaw nothing of what is drawn earns nothing, whatever it claims of its own certainty.
+weights from left-out slices. A network that foresaw nothing of what is drawn earns nothing, whatever it claims of its own
+certainty.
 """
 
 from __future__ import annotations

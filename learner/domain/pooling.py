@@ -7,7 +7,7 @@ opinion pools", NIPS 1997). With confidence k of the proxy at a voxel:
     log answer = (k + a (1 - k)) log proxy + b (1 - k) log network + constant
 
 So what is drawn stands, near it the proxy decides, and far from it the network. Two weights, a and b, are learned. Exponents
-below 1 also take back overconfidence, as temperature scaling does (Guo et al., ICML 2017), so that probabilities are calibrated.
+below 1 also take back overconfidence, as temperature scaling does (Guo et al., ICML 2017): probabilities are calibrated.
 
 The weights minimise the cross-entropy on drawn slices that were left out of the propagation, those of this case and of the
 cases before. The network has not learned this case yet, so it is judged on what it has never seen.
@@ -61,6 +61,7 @@ class PoolWeights:
 
 
 FRONT_END_ONLY = PoolWeights(1.0, 0.0)
+NETWORK_ONLY = PoolWeights(0.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +164,7 @@ def fit_pool(own: Evidence | None, past: Sequence[Evidence], foresight: float) -
 def fit_alone(past: Sequence[Evidence]) -> PoolWeights:
     """The network's weight where nothing is drawn: how sure it may be of itself."""
     without = [Evidence(e.truth_N, e.proxy_CN, np.zeros_like(e.confidence_N), e.network_CN, e.slice_N) for e in past]
-    return _fit([(one, 1.0) for one in without], PoolWeights(0.0, 1.0))
+    return _fit([(one, 1.0) for one in without], NETWORK_ONLY)
 
 
 def _log(probabilities_C: FloatArray) -> FloatArray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -122,8 +122,8 @@ def whole_case(case: LabelledCase, of: StreamCase, label_count: int, network: Ne
     perfect = dict.fromkeys(range(1, label_count + 1), 1.0)
     slices = len(reader.object_slices)
     whole = Contours(case.labels_DHW, label_count, case.spacing_DHW).whole
-    where = {"task": of.task.name, "site": of.site, "stage": of.stage}
-    return CaseResult(of.name, slices, slices, 1.0, 0, 1, before, perfect, perfect, 0.0, **where, whole=whole)
+    result = CaseResult(of.name, slices, slices, 1.0, 0, 1, before, perfect, perfect, 0.0)
+    return replace(result, task=of.task.name, site=of.site, stage=of.stage, whole=whole)
 
 
 def _effort(reader: SimulatedReader, contours: Contours, case: LabelledCase) -> Effort:

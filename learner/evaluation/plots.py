@@ -40,7 +40,8 @@ def write_plots(run: Finished, folder: Path, name: str) -> list[Path]:
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    FigureCanvasAgg(figure).print_png(path)
+    FigureCanvasAgg(figure)
+    figure.savefig(path)
     return path
 
 

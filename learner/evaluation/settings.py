@@ -135,9 +135,10 @@ def _task(file: Path, table: dict[str, object]) -> TaskData:
     unknown = sorted(set(table) - known)
     if unknown:
         raise ConfigurationError(f"{file}: a task has no field {unknown[0]!r}; it has {', '.join(sorted(known))}")
-    paths = {name: file.parent / str(table[name]) for name in ("images", "labels", "cases", "scribbles") if name in table}
+    folders = [name for name in ("images", "labels", "cases", "scribbles") if name in table]
+    paths: dict[str, object] = {name: file.parent / str(table[name]) for name in folders}
     try:
-        return TaskData(**{**table, **paths})  # type: ignore[arg-type]  # what a field may not be is said below
+        return TaskData(**table | paths)  # type: ignore[arg-type]  # what a field may not be is said below
     except TypeError as error:
         raise ConfigurationError(f"{file}: a task lacks a field, or one is of the wrong kind: {error}") from error
 

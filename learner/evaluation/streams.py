@@ -197,6 +197,10 @@ def _stages(tasks: Sequence[TaskData], order: Order, sites: Sequence[str], cases
 
 def _staged(case: StreamCase, order: Order, stages: Sequence[str]) -> StreamCase:
     name = {Order.TASKS: case.task.name, Order.SITES: case.site}.get(order, stages[0])
+    if name not in stages:
+        raise ConfigurationError(
+            f"task {case.task.name}: all cases of site {name!r} are test cases; the stream has none of them"
+        )
     return replace(case, stage=stages.index(name))
 
 

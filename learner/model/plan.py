@@ -182,7 +182,7 @@ def _pools_and_patch(sizes: list[int], most: int, factors: tuple[int, ...] | Non
     least = 1
     if factors is not None:
         pools = [factor.bit_length() - 1 for factor in factors]
-        least = 2 * max(factors) if all(size <= factor for size, factor in zip(sizes, factors, strict=True)) else 1
+        least = 2 * max(factors) if all(size < 2 * factor for size, factor in zip(sizes, factors, strict=True)) else 1
         return pools, [_multiple(max(size, least), factor) for size, factor in zip(sizes, factors, strict=True)]
     pools = [_pools(size, most) for size in sizes]
     if max(pools) < 2:
@@ -191,7 +191,7 @@ def _pools_and_patch(sizes: list[int], most: int, factors: tuple[int, ...] | Non
 
 
 def _pools(size: int, most: int) -> int:
-    """How often an axis can be halved and keep at least four voxels."""
+    """How often an axis can be halved and keep at least three voxels."""
     count = 0
     while count < most and size >= 8:
         size, count = (size + 1) // 2, count + 1

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import SparseAnnotation
+from dicom_io.geometry import Geometry
 from learner.domain.example import Example
+from learner.domain.prior import CarriedPrior, PriorStudy
 from learner.domain.proxy import ProxyMask
 
 FloatArray = npt.NDArray[np.float32]
@@ -37,6 +39,24 @@ class Propagator(Protocol):
         Returns:
             A proxy mask that equals ``annotation`` wherever that is known. Where nothing is known, and nothing follows from
             what is known, it is background of confidence 0.
+        """
+        ...
+
+
+class PriorCarrier(Protocol):
+    """From another study of the same patient to today's."""
+
+    def carry(self, prior: PriorStudy, image_DHW: FloatArray, geometry: Geometry, label_count: int) -> CarriedPrior:
+        """The prior study's labels on today's grid, as a proxy mask; nothing of it counts as drawn.
+
+        Args:
+            prior: the prior study; no label in it is above ``label_count``.
+            image_DHW: float32 voxels of today's volume.
+            geometry: their place in the patient.
+            label_count: labels L of the task.
+
+        Returns:
+            A proxy mask whose confidence is below 1 everywhere, or why there is none. Never an error: patients change.
         """
         ...
 

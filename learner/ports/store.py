@@ -202,6 +202,18 @@ class Records(Protocol):
         """Whether the object is one of our results."""
         ...
 
+    def set_patient(self, study_instance_uid: str, patient_key: str) -> None:
+        """Remembers whose study it is, by a keyed hash; an empty one forgets it."""
+        ...
+
+    def drawn_before(self, task_id: str, study_instance_uid: str) -> tuple[Round, ...]:
+        """What may be carried to a study from others of the same patient, newest first.
+
+        The latest answered round of each case of the task that still has a drawing in effect, unless the withdrawal of one is
+        still to be answered.
+        """
+        ...
+
     def labels_of(self, task_id: str) -> tuple[Label, ...]:
         """The labels with which a task was last taken in; none for a new one."""
         ...

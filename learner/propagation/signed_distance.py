@@ -13,8 +13,12 @@ NOWHERE = -1e4
 """Signed distance in mm of a shape that does not exist."""
 
 
-def signed_distance(mask_HW: BoolArray, spacing_HW: tuple[float, float]) -> FloatArray:
+def signed_distance(mask_HW: BoolArray, spacing_HW: tuple[float, ...]) -> FloatArray:
     """Distance to the contour in mm, positive inside; the contour runs half a pixel outside the outermost pixels' centres.
+
+    Args:
+        mask_HW: a shape; a volume ``(D, H, W)`` likewise.
+        spacing_HW: distance of pixel centres in mm along each axis.
 
     Returns:
         float32 array of the mask's shape; :data:`NOWHERE` everywhere if the mask is empty, its opposite if it is full.

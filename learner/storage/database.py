@@ -77,7 +77,11 @@ INSERT INTO lessons (case_id, model_id, task_id, site, round_id, held)
     SELECT case_id, task_id, task_id, '', max(round_id), 0 FROM jobs JOIN rounds USING (round_id) JOIN cases USING (case_id)
     WHERE kind = 'learn' AND jobs.state = 'done' GROUP BY case_id ORDER BY min(round_id)
 """
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3)
+_VERSION_4 = """
+CREATE TABLE study_patients (study_uid TEXT PRIMARY KEY, patient_key TEXT NOT NULL) STRICT;
+CREATE INDEX study_patients_key ON study_patients (patient_key);
+"""
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
 """What each version of the schema adds to the one before; never changed once released."""
 SCHEMA_VERSION = len(_MIGRATIONS)
 

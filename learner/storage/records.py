@@ -16,6 +16,19 @@ from learner.storage.database import Database
 
 _ROUND_FIELDS = frozenset({"case_id", "number", "reason", "reader", "checkpoint", "answered_at"})
 
+_DRAWN_BEFORE = """
+SELECT latest.*, max(latest.round_id) FROM study_patients AS own JOIN study_patients AS other USING (patient_key)
+JOIN cases ON cases.study_uid = other.study_uid AND cases.task_id = :task
+JOIN rounds AS latest ON latest.case_id = cases.case_id AND latest.state = 'answered'
+WHERE own.study_uid = :study AND other.study_uid <> :study
+AND EXISTS (SELECT 1 FROM rounds AS drawn WHERE drawn.case_id = cases.case_id AND drawn.state = 'answered' AND drawn.number > 0
+    AND json_extract(drawn.facts, '$.annotation_uid') IS NOT NULL AND json_extract(drawn.facts, '$.withdrawn') IS NULL)
+AND NOT EXISTS (SELECT 1 FROM rounds AS open WHERE open.case_id = cases.case_id AND open.state IN ('queued', 'computed')
+    AND open.trigger_uid LIKE 'withdrawal of round %')
+GROUP BY cases.case_id ORDER BY latest.round_id DESC
+"""
+"""SQLite takes the other columns of a group from the row of its greatest ``round_id``."""
+
 
 class SqliteRecords:
     """:class:`learner.ports.Records` on tables."""
@@ -216,6 +229,21 @@ class SqliteRecords:
     def is_own_object(self, sop_instance_uid: str) -> bool:
         """See :meth:`learner.ports.Records.is_own_object`."""
         return self._db.row("SELECT 1 FROM results WHERE sop_uid = ?", (sop_instance_uid,)) is not None
+
+    def set_patient(self, study_instance_uid: str, patient_key: str) -> None:
+        """See :meth:`learner.ports.Records.set_patient`."""
+        row = self._db.row("SELECT patient_key FROM study_patients WHERE study_uid = ?", (study_instance_uid,))
+        if patient_key == (row["patient_key"] if row else ""):
+            return
+        if patient_key:
+            self._db.run("INSERT OR REPLACE INTO study_patients VALUES (?, ?)", (study_instance_uid, patient_key))
+        else:
+            self._db.run("DELETE FROM study_patients WHERE study_uid = ?", (study_instance_uid,))
+
+    def drawn_before(self, task_id: str, study_instance_uid: str) -> tuple[Round, ...]:
+        """See :meth:`learner.ports.Records.drawn_before`."""
+        rows = self._db.rows(_DRAWN_BEFORE, {"task": task_id, "study": study_instance_uid})
+        return tuple(as_round(row) for row in rows)
 
     def labels_of(self, task_id: str) -> tuple[Label, ...]:
         """See :meth:`learner.ports.Records.labels_of`."""

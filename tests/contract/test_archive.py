@@ -25,6 +25,8 @@ def test_a_series_is_told_with_all_that_a_task_is_matched_by(bench: Bench) -> No
     assert found.series_instance_uid == uid
     assert (found.modality, found.series_description, found.study_description) == ("MR", "t2 axial", "prostate")
     assert (found.body_part, found.protocol_name) == ("PROSTATE", "t2_tse")
+    assert found.patient_id == dataset(files[0]).PatientID
+    assert found.patient_id not in repr(found)
     assert len(found.instance_ids) == 3
     assert list(found.instance_ids) == sorted(found.instance_ids)
 

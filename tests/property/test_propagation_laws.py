@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
-from learner.domain.fusion import blend, fuse
+from learner.domain.fusion import fuse
 from learner.domain.planes import without_planes
+from learner.domain.pooling import PoolWeights
 from learner.domain.ranking import rank_slices
 from learner.propagation import make_propagator, propagators
 
@@ -123,28 +124,17 @@ def test_slices_added_one_by_one_give_what_all_of_them_give_at_once(
 
 
 @COMMON
-@given(case=cases(), trust=st.floats(0, 1), seed=st.integers(0, 999))
+@given(case=cases(), front=st.floats(0, 3), back=st.floats(0, 3), seed=st.integers(0, 999))
 def test_a_fused_answer_keeps_what_is_known_and_sums_to_one(
-    case: tuple[np.ndarray, SparseAnnotation], trust: float, seed: int
+    case: tuple[np.ndarray, SparseAnnotation], front: float, back: float, seed: int
 ) -> None:
     image, annotation = case
     proxy = make_propagator("shape-interpolation").propagate(image, (2.0, 1.0, 1.0), annotation)
     network = np.random.default_rng(seed).dirichlet(np.ones(3), image.shape).astype(np.float32)
-    answer = fuse(proxy, np.moveaxis(network, -1, 0), annotation, trust)
+    answer = fuse(proxy, np.moveaxis(network, -1, 0), annotation, PoolWeights(front, back))
     known = annotation.known_DHW
     assert (answer.argmax(axis=0)[known] == annotation.labels_DHW[known]).all()
     np.testing.assert_allclose(answer.sum(axis=0), 1, atol=1e-4)
-
-
-@COMMON
-@given(
-    values=st.tuples(*[st.floats(0, 1, width=32)] * 3),
-    trust=st.floats(0, 1),
-)
-def test_a_blend_lies_between_both_ends(values: tuple[float, float, float], trust: float) -> None:
-    proxy, network, confidence = (np.full((1, 1), v, np.float32) for v in values)
-    mixed = blend(proxy[None], confidence, network[None], trust).item()
-    assert min(values[:2]) - 1e-5 <= mixed <= max(values[:2]) + 1e-5
 
 
 @COMMON

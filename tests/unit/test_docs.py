@@ -140,10 +140,10 @@ def test_required_options_of_simulate_stand_in_its_example(commands: dict[str, c
 def test_fields_of_simulate_are_documented() -> None:
     from dataclasses import fields  # noqa: PLC0415 - beside what it is for
 
-    from learner.evaluation.report import CaseResult  # noqa: PLC0415 - heavy
+    from learner.evaluation.results import CaseResult  # noqa: PLC0415 - heavy
 
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert [field.name for field in fields(CaseResult) if f"`{field.name}`" not in readme.replace("cases[].", "")] == []
+    pages = (ROOT / "README.md").read_text("utf-8") + (ROOT / "docs" / "evaluation.md").read_text("utf-8")
+    assert [field.name for field in fields(CaseResult) if f"`{field.name}`" not in pages.replace("cases[].", "")] == []
 
 
 def test_every_task_file_is_named_in_the_readme() -> None:

@@ -9,6 +9,8 @@ from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from learner.app.answering import answer_case, leave_out
 from learner.domain.contract import with_label_count
 from learner.domain.pooling import Evidence
+from learner.domain.prior import CarriedPrior
+from learner.domain.proxy import ProxyMask
 from learner.propagation import make_propagator
 
 SPACING = (2.0, 1.0, 1.0)
@@ -127,6 +129,15 @@ def test_left_out_slices_are_not_shown_to_the_front_end(image: np.ndarray, truth
     assert sorted(set(evidence.slice_N.tolist())) == [0, 1, 2]
     assert evidence.confidence_N.max() < 1
     np.testing.assert_array_equal(evidence.network_CN[1] > 0.5, evidence.truth_N == 1)
+
+
+def test_stated_ends_alone_leave_the_rest_to_the_network(image: np.ndarray, truth: np.ndarray) -> None:
+    found = answer_case(
+        image, SPACING, show(truth, [], [4, 18]), 1, make_propagator("shape-interpolation"), FixedNetwork(truth)
+    )
+    expected = truth.copy()
+    expected[4] = 0
+    np.testing.assert_array_equal(found.answer.labels_DHW, expected)
 
 
 def test_one_look_of_the_network_is_enough_for_an_answer(image: np.ndarray, truth: np.ndarray) -> None:
@@ -303,3 +314,45 @@ def test_a_round_before_the_task_gained_a_label_is_compared(image: np.ndarray, t
     before = np.stack([truth == 0, truth == 1]).astype(np.float32)
     found = answer_case(image, SPACING, None, 2, make_propagator("shape-interpolation"), network, before)
     np.testing.assert_array_equal(found.answer.change_DHW, network.soft[2])
+
+
+def carried(labels: np.ndarray, sure: float = 0.6, label_count: int = 1, unknown: tuple[int, ...] = ()) -> CarriedPrior:
+    soft = np.stack([labels == number for number in range(label_count + 1)]).astype(np.float32)
+    return CarriedPrior(ProxyMask(soft, np.full(labels.shape, sure, np.float32), "prior-study"), 0.9, unknown_labels=unknown)
+
+
+def test_a_prior_study_answers_where_nothing_is_drawn_and_no_network_serves(image: np.ndarray, truth: np.ndarray) -> None:
+    answered = answer_case(image, SPACING, None, 1, make_propagator("shape-interpolation"), None, prior=carried(truth))
+    np.testing.assert_array_equal(answered.answer.labels_DHW, truth)
+    assert answered.answer.guidance.suggestions
+    assert (answered.proxy, answered.answer.proxy_labels_DHW, answered.answer.estimated_dice) == (None, None, None)
+
+
+def test_a_prior_study_and_a_network_are_blended_and_their_disagreement_is_shown(image: np.ndarray, truth: np.ndarray) -> None:
+    other = np.roll(truth, 4, axis=1)
+    answers = {
+        sure: answer_case(
+            image, SPACING, None, 1, make_propagator("shape-interpolation"), FixedNetwork(other), prior=carried(truth, sure)
+        ).answer
+        for sure in (0.1, 0.8)
+    }
+    np.testing.assert_array_equal(answers[0.8].labels_DHW, truth)
+    np.testing.assert_array_equal(answers[0.1].labels_DHW, other)
+    np.testing.assert_array_equal(answers[0.8].residual_DHW > 0.5, truth != other)
+
+
+def test_where_something_is_drawn_the_prior_study_has_no_say(image: np.ndarray, truth: np.ndarray) -> None:
+    wrong = np.roll(truth, 9, axis=2)
+    annotation = show(truth, [6, 10, 14])
+    with_prior = answer_case(image, SPACING, annotation, 1, make_propagator("shape-interpolation"), None, prior=carried(wrong))
+    without = answer_case(image, SPACING, annotation, 1, make_propagator("shape-interpolation"), None)
+    np.testing.assert_array_equal(with_prior.answer.soft_CDHW, without.answer.soft_CDHW)
+
+
+def test_of_a_label_that_nobody_looked_for_in_the_prior_study_the_network_decides(image: np.ndarray, truth: np.ndarray) -> None:
+    two = np.where(np.roll(truth, 12, axis=1) & (truth == 0), 2, truth).astype(np.uint8)
+    network = FixedNetwork(truth)
+    network.soft = np.stack([two == number for number in range(3)]).astype(np.float32)
+    prior = carried(truth, 0.8, label_count=2, unknown=(2,))
+    answered = answer_case(image, SPACING, None, 2, make_propagator("shape-interpolation"), network, prior=prior)
+    np.testing.assert_array_equal(answered.answer.labels_DHW, two)

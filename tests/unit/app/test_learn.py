@@ -23,7 +23,7 @@ from learner.storage.store import LocalStore, SystemClock
 class Blind:
     """A network that finds nothing, so that it never serves."""
 
-    def predict(self, image_DHW: np.ndarray, _spacing: tuple[float, float, float], _proxy: ProxyMask | None) -> np.ndarray:
+    def predict(self, image_DHW: np.ndarray, _spacing: tuple[float, float, float]) -> np.ndarray:
         return np.stack([np.ones_like(image_DHW), np.zeros_like(image_DHW)])
 
 

@@ -11,7 +11,6 @@ from versions import add_version, verdict
 
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
 from learner.app.serving import ServingNetworks
-from learner.domain.proxy import ProxyMask
 from learner.domain.task import Label, MatchingRule, Task
 from learner.storage.store import LocalStore
 
@@ -26,7 +25,7 @@ class Named:
     def __init__(self, *made_of: object) -> None:
         self.made_of = made_of
 
-    def predict(self, image_DHW: np.ndarray, spacing: tuple[float, float, float], proxy: ProxyMask | None) -> np.ndarray:
+    def predict(self, image_DHW: np.ndarray, spacing: tuple[float, float, float]) -> np.ndarray:
         raise NotImplementedError
 
 

@@ -43,7 +43,7 @@ def test_a_simulation_writes_its_stable_form(run: Run, folders: Path) -> None:
     code, out, _ = run(*arguments(folders))
     assert code == 0
     report = json.loads((folders / "out" / "figures.json").read_text(encoding="utf-8"))
-    assert set(report) == {"cases", "network_test", "settings"}
+    assert set(report) == {"cases", "network_test", "settings", "summary", "stages"}
     assert [case["case"] for case in report["cases"]] == ["case0", "case1"]
     for case in report["cases"]:
         assert case["drawn_slices"] == 4
@@ -56,6 +56,31 @@ def test_a_simulation_writes_its_stable_form(run: Run, folders: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["answer_dice_1"] for row in rows] == [str(case["answer_dice"]["1"]) for case in report["cases"]]
     assert "figures.json" in out
+
+
+def test_a_run_in_a_folder_is_kept_and_plotted(run: Run, folders: Path) -> None:
+    runs = folders / "runs"
+    options = arguments(folders, folder=runs, mode="full", reader="jitter", order="shuffle")
+    assert run(*options, "--plot")[0] == 0
+    (cases,) = runs.glob("*/cases.jsonl")
+    written = cases.stat().st_mtime_ns
+    assert (folders / "out" / "figures-learning.png").stat().st_size > 1000
+    assert run(*options)[0] == 0
+    assert cases.stat().st_mtime_ns == written
+    assert run(*options, "--no-resume")[0] == 0
+    assert cases.stat().st_mtime_ns != written
+
+
+def test_several_tasks_come_from_a_file(run: Run, folders: Path) -> None:
+    file = folders / "tasks.toml"
+    one = '[[task]]\nname = "{}"\nimages = "images"\nlabels = "labels"\ntest = 1\nslices = 3\n'
+    file.write_text(one.format("a") + one.format("b"), encoding="utf-8")
+    out = folders / "out" / "two.json"
+    assert run("simulate", "--tasks", file, "--order", "tasks", "--mode", "answers-only", "--out", out)[0] == 0
+    cases = json.loads(out.read_text(encoding="utf-8"))["cases"]
+    assert [case["task"] for case in cases] == ["a", "a", "b", "b"]
+    with pytest.raises(ConfigurationError, match="name either"):
+        run("simulate", "--out", out)
 
 
 @pytest.mark.parametrize(

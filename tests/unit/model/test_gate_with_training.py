@@ -29,8 +29,8 @@ def nonsense(given: Example) -> Example:
 def test_a_case_drawn_wrongly_stays_behind_the_gate(
     tmp_path: Path, make_example: Callable[..., Example], make_trainer: Callable[..., OnlineTrainer]
 ) -> None:
-    def load(state: bytes, _task: str, label_count: int) -> Network:
-        return load_network(state, label_count, threads=1)
+    def load(state: bytes, task: str, label_count: int) -> Network:
+        return load_network(state, task, label_count, threads=1)
 
     stream = Stream(tmp_path / "data", GateSettings(cases=2, every=2), trainer=make_trainer, load=load, steps=40)
     take, hold = keys("take", 3), keys("hold", 1)

@@ -97,3 +97,11 @@ def test_json_gives_the_same_plan(name: str) -> None:
 def test_what_is_no_plan_is_refused(text: str) -> None:
     with pytest.raises(StoreError, match="plan"):
         Plan.from_json(text)
+
+
+@pytest.mark.parametrize("shape", [(10, 24, 24), (10, 30, 20), (12, 12, 12)])
+def test_a_small_task_on_a_shared_trunk_keeps_more_than_one_voxel_at_the_bottom(shape: tuple[int, int, int]) -> None:
+    for trunk in (plan_for((24, 320, 320), (3.6, 0.6, 0.6), 1), plan_for((64, 64, 64), (1.0, 1.0, 1.0), 1)):
+        plan = plan_for(shape, (4.0, 1.0, 1.0), 1, trunk=trunk)
+        bottom = [size // factor for size, factor in zip(plan.patch_DHW, plan.factors, strict=True)]
+        assert max(bottom) > 1

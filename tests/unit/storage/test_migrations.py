@@ -78,3 +78,17 @@ def test_a_case_takes_the_part_that_its_series_turned_out_to_have(tmp_path: Path
     second = records.case("liver", "1.1", "5.1", "EchoTime 30")
     assert second.case_id != first.case_id
     assert records.case("liver", "1.1", "5.1", "EchoTime 10") == first
+
+
+def test_what_was_kept_before_patients_were_linked_stays_and_can_be_linked(tmp_path: Path) -> None:
+    path = tmp_path / "apprentice.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(VERSION_1)
+    connection.close()
+    store = LocalStore(tmp_path)
+    store.records.note_facts(3, annotation_uid="9.9")
+    store._database.run("UPDATE rounds SET number = 1 WHERE round_id = 3")
+    for study in ("1.1", "1.2"):
+        store.records.set_patient(study, "key of a patient")
+    assert [r.round_id for r in store.records.drawn_before("liver", "1.2")] == [3]
+    assert store.records.drawn_before("liver", "1.1") == ()
