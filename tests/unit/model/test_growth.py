@@ -52,7 +52,7 @@ def test_answers_hardly_change(
     make_example: MakeExample, make_trainer: MakeTrainer, case: dict[str, object], gained: int
 ) -> None:
     trainer, example = make_trainer(), make_example(0, **case)
-    trainer.learn(example, 10, _nothing)
+    trainer.learn(example, 40, _nothing)
     before, after = (
         load_network(trainer.save(), "task", 2, threads=1),
         load_network(trainer.save(), "task", 2 + gained, threads=1),
@@ -62,10 +62,7 @@ def test_answers_hardly_change(
     assert len(new) == 3 + gained
     assert np.abs(new[1:3] - old[1:3]).mean() < 0.02
     assert (new[3:].mean(axis=(1, 2, 3)) < 0.1 * old[0].mean()).all()
-    same = merge_unknown(new, range(3, 3 + gained)).argmax(axis=0) == old.argmax(axis=0)
-    first, second = np.sort(old, axis=0)[[-1, -2]]
-    assert same.mean() > 0.95
-    assert same[first - second > 0.1].mean() > 0.99, "what changes was undecided after so few steps"
+    assert (merge_unknown(new, range(3, 3 + gained)).argmax(axis=0) == old.argmax(axis=0)).mean() > 0.98
 
 
 def test_growing_keeps_what_the_optimizer_knows(make_example: MakeExample, make_trainer: MakeTrainer) -> None:
