@@ -14,10 +14,6 @@ from learner.errors import ConfigurationError
 
 PROPAGATORS = "pacs_apprentice.propagators"
 """Callables without arguments that give a :class:`learner.ports.Propagator`."""
-NETWORKS = "pacs_apprentice.networks"
-"""Callables that give a network to be trained."""
-GUIDANCE = "pacs_apprentice.guidance"
-"""Callables that give a rule of what to draw next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +58,7 @@ def extensions(group: str, built_in: Collection[str] = ()) -> Mapping[str, Exten
     """What installed distributions add to a group, by name; imports none of it.
 
     Args:
-        group: :data:`PROPAGATORS`, :data:`NETWORKS` or :data:`GUIDANCE`.
+        group: for example :data:`PROPAGATORS`.
         built_in: names that are taken.
 
     Raises:

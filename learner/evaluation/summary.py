@@ -129,18 +129,6 @@ def area_under(curve: Sequence[tuple[float, float]]) -> float:
     return float(np.trapezoid(dice, shares) / width) if width > 0 else float(dice[-1])
 
 
-def share_to_reach(case: CaseResult, target: float) -> float | None:
-    """Share of a case's contour after which its answers have a mean Dice, between rounds by straight lines; None if never.
-
-    Before anything is drawn the answer is the network's; without one it is empty.
-    """
-    points = [_at_round(case, number) for number in range(case.rounds + 1)]
-    for (before, low), (after, high) in zip([points[0], *points], points, strict=False):
-        if high >= target:
-            return before + (after - before) * (target - low) / (high - low) if high > low and low < target else before
-    return None
-
-
 def answer_calibration(cases: Sequence[CaseResult]) -> Reliability:
     """Reliability of last answers, all voxels together."""
     return pooled([case.calibration for case in cases if case.calibration is not None])

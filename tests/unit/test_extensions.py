@@ -12,7 +12,7 @@ import pytest
 
 from dicom_io.annotation import Plane, SparseAnnotation
 from learner.errors import ConfigurationError
-from learner.extensions import GUIDANCE, NETWORKS, PROPAGATORS, extensions
+from learner.extensions import PROPAGATORS, extensions
 from learner.ports import Propagator
 from learner.propagation import make_propagator
 from learner.wiring import build_propagator
@@ -60,12 +60,12 @@ def test_the_documented_propagator_works(install: Install) -> None:
 
 def test_every_group_is_named_in_the_page() -> None:
     text = PAGE.read_text("utf-8")
-    assert all(group in text for group in (PROPAGATORS, NETWORKS, GUIDANCE))
+    assert PROPAGATORS in text
 
 
 def test_nothing_is_imported_before_it_is_asked_for(install: Install) -> None:
-    install(f"[{NETWORKS}]\nbig = acme_extras:big\n", "raise RuntimeError('imported')\n")
-    assert [(name, one.distribution) for name, one in extensions(NETWORKS).items()] == [("big", "acme-extras 1.2")]
+    install(f"[{PROPAGATORS}]\nbig = acme_extras:big\n", "raise RuntimeError('imported')\n")
+    assert [(name, one.distribution) for name, one in extensions(PROPAGATORS).items()] == [("big", "acme-extras 1.2")]
 
 
 def test_a_name_that_is_built_in_is_refused(install: Install) -> None:
@@ -75,10 +75,10 @@ def test_a_name_that_is_built_in_is_refused(install: Install) -> None:
 
 
 def test_a_name_that_two_distributions_add_is_refused(install: Install) -> None:
-    install(f"[{GUIDANCE}]\nmine = acme_extras:one\n")
-    install(f"[{GUIDANCE}]\nmine = other_extras:one\n", name="other-extras", module="other_extras")
+    install(f"[{PROPAGATORS}]\nmine = acme_extras:one\n")
+    install(f"[{PROPAGATORS}]\nmine = other_extras:one\n", name="other-extras", module="other_extras")
     with pytest.raises(ConfigurationError, match=r"(acme|other)-extras 1\.2 adds 'mine'.*(acme|other)-extras 1\.2 has it too"):
-        extensions(GUIDANCE)
+        extensions(PROPAGATORS)
 
 
 @pytest.mark.parametrize(
@@ -106,10 +106,10 @@ def test_an_unknown_name_is_refused_with_what_is_added_too(install: Install) -> 
 
 def test_arguments_reach_what_takes_them(install: Install) -> None:
     install(
-        f"[{NETWORKS}]\nmine = acme_extras:Mine\n",
+        f"[{PROPAGATORS}]\nmine = acme_extras:Mine\n",
         "class Mine:\n"
         "    def __init__(self, count, wide=False):\n"
         "        self.name = f'{count} {wide}'\n"
         "    def propagate(self): ...\n",
     )
-    assert extensions(NETWORKS)["mine"].make(Propagator, 3, wide=True).name == "3 True"
+    assert extensions(PROPAGATORS)["mine"].make(Propagator, 3, wide=True).name == "3 True"

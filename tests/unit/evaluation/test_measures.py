@@ -18,7 +18,7 @@ from learner.evaluation.continual import average_accuracy, backward_transfer, fo
 from learner.evaluation.effort import Contours, Effort, ReadingTime, contour_lengths
 from learner.evaluation.metrics import dice, normalised_surface_dice
 from learner.evaluation.results import CaseResult, RoundResult, TestResult, as_record, case_from
-from learner.evaluation.summary import area_under, estimate, interaction_curve, share_to_reach, stage_matrix
+from learner.evaluation.summary import area_under, estimate, interaction_curve, stage_matrix
 
 SCORES = np.array([[0.9, 0.2, 0.1], [0.8, 0.7, 0.3], [0.85, 0.6, 0.5]])
 
@@ -104,15 +104,6 @@ def case(*points: tuple[float, float], before: float | None = None) -> CaseResul
     )
     last = {1: points[-1][1]}
     return CaseResult("c", 1, 9, 0.1, 0, len(curve), None if before is None else {1: before}, last, last, 0.1, curve=curve)
-
-
-def test_the_share_at_which_answers_are_good_enough() -> None:
-    drawn = case((0.1, 0.8), (0.2, 0.9))
-    assert share_to_reach(drawn, 0.85) == pytest.approx(0.15)
-    assert share_to_reach(drawn, 0.4) == pytest.approx(0.05)
-    assert share_to_reach(drawn, 0.95) is None
-    assert share_to_reach(case((0.1, 0.8), before=0.7), 0.6) == 0
-    assert share_to_reach(case((0.1, 0.8), before=0.7), 0.75) == pytest.approx(0.05)
 
 
 def test_the_interaction_curve_and_its_area() -> None:
