@@ -21,7 +21,8 @@ STREAM_OF_ONE_OF_MANY = 40
 def sequences(options: Options) -> dict[str, RunSettings]:
     """The two sequences, with replay."""
     first = hippocampus(options, stream=STREAM_OF_ONE_OF_MANY, test=20)
-    three = options.run(first, prostate(options), heart(options), order=Order.TASKS)
+    flat = replace(options, training=(*options.training, ("dimensions", 2)))
+    three = flat.run(first, prostate(options), heart(options), order=Order.TASKS)
     sites = options.run(prostate(options), order=Order.SITES, sites=PROSTATE_SITES)
     return {"three tasks": three, "three prostate sites": sites}
 
@@ -60,7 +61,8 @@ def table(options: Options, results: Results) -> Table:
     columns = ("sequence", "mode", "ACC", "BWT", "forgetting", "Dice per stage at the end")
     notes = (
         "R[i, j]: Dice of the network alone, mean over labels, on the test of stage j after stage i.",
-        f"Three tasks: hippocampus ({STREAM_OF_ONE_OF_MANY} stream cases), prostate, heart, in this order; splits by patient.",
+        f"Three tasks: hippocampus ({STREAM_OF_ONE_OF_MANY} stream cases), prostate, heart, in this order; splits by patient;"
+        " a trunk of neighbouring slices (`dimensions = 2`).",
     )
     return Table("Forgetting", columns, tuple(lines), tuple(goals), notes)
 

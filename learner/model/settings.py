@@ -30,7 +30,7 @@ class TrainingSettings:
         confirmed_weight: factor on that for slices that a reader accepted and did not draw.
         proxy_weight: factor on the proxy's confidence as weight of undrawn voxels; 0 is the partial loss on drawn slices.
         confidence_weighting: whether undrawn voxels weigh by the proxy's confidence; all alike if not.
-        dice_weight: weight of the Dice semimetric loss beside cross-entropy.
+        dice_weight: weight of the Dice semimetric loss beside cross-entropy; see decision 0023.
         temporal_smoothing: largest share of the earlier model's prediction in the targets, where the proxy's confidence is 0.
         temporal_ramp_steps: steps over which that share grows.
         refresh: whether the targets of replayed cases are blended so too; if not, only those of the new case.
@@ -60,7 +60,7 @@ class TrainingSettings:
     confirmed_weight: float = 0.5
     proxy_weight: float = 1.0
     confidence_weighting: bool = True
-    dice_weight: float = 1.0
+    dice_weight: float = 3.0
     temporal_smoothing: float = 0.5
     temporal_ramp_steps: int = 400
     refresh: bool = True

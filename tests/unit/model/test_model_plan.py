@@ -50,10 +50,13 @@ def test_thick_slices_are_taken_five_at_a_time() -> None:
     assert [plan_for(*CASES[name], 1).context for name in ("prostate", "brain, thick", "heart", "hippocampus")] == [5, 5, 5, 1]
 
 
-def test_fine_slices_are_coarsened_to_about_a_millimetre() -> None:
+def test_fine_slices_are_coarsened_to_about_128_pixels_but_no_further_than_a_millimetre_and_a_half() -> None:
     shape, spacing = CASES["fine prostate"]
     plan = plan_for(shape, spacing, 1)
-    assert plan.working_shape(shape, spacing) == (19, 192, 192)
+    assert plan.working_shape(shape, spacing) == (19, 128, 128)
+    assert plan.batch >= 9
+    assert plan_for((24, 512, 512), (4.0, 0.7, 0.7), 1).spacing_DHW == (4.0, 1.5, 1.5)
+    assert plan_for((10, 100, 100), (4.0, 0.7, 0.7), 1).spacing_DHW == (4.0, 1.0, 1.0), "a small crop stays sharp"
 
 
 def test_a_small_isotropic_crop_stays_whole() -> None:
@@ -63,7 +66,7 @@ def test_a_small_isotropic_crop_stays_whole() -> None:
 
 def test_slices_keep_their_number_in_2d_whatever_their_distance() -> None:
     plan = plan_for((24, 320, 320), (3.6, 0.6, 0.6), 1)
-    assert plan.working_shape((40, 256, 256), (1.5, 1.0, 1.0)) == (40, 256, 256)
+    assert plan.working_shape((40, 256, 256), (1.5, 1.5, 1.5)) == (40, 256, 256)
 
 
 def test_a_patch_is_rounded_down_so_that_no_step_is_spent_on_padding() -> None:
