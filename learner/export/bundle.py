@@ -1,7 +1,7 @@
-"""The network as a MONAI bundle: metadata, a workflow for NIfTI files, weights of MONAI's own network, and the frozen prediction.
+"""The network as a MONAI bundle: metadata, a workflow for NIfTI files, weights of MONAI's own network, the frozen prediction.
 
-``python -m monai.bundle run`` reads images, turns them as the network saw them, predicts, turns back and writes; nothing of this
-distribution is needed for it. The layout follows MONAI's bundle specification.
+``python -m monai.bundle run`` reads images, turns them as the network saw them, predicts, turns back and writes; nothing of
+this distribution is needed for it. The layout follows MONAI's bundle specification.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ format=%(asctime)s - %(name)s - %(levelname)s - %(message)s
 _LICENCE = """\
 TO BE FILLED IN by whoever passes this bundle on.
 
-The weights in this bundle were learned from images and drawings of the site that exported it. Whether and under which terms they may
-be given to others is for that site to decide, with those who are responsible for the data. Until a licence stands here, none is given.
+The weights in this bundle were learned from images and drawings of the site that exported it. Whether and under which terms
+they may be given to others is for that site to decide, with those who are responsible for the data. Until a licence stands
+here, none is given.
 
 The network's definition is MONAI's (Apache-2.0).
 """
@@ -120,7 +121,9 @@ def metadata(facts: ModelFacts, weights_sha256: str) -> dict[str, Any]:
 
 def _format(plan: Plan, channels: int, names: Mapping[int, str], kind: str) -> dict[str, Any]:
     sizes = plan.patch_DHW[-plan.dimensions :]
-    inputs = {str(index): "image" if plan.context == 1 else f"slice {index - plan.context // 2:+d}" for index in range(channels)}
+    inputs = {
+        str(index): "image" if plan.context == 1 else f"slice {index - plan.context // 2:+d}" for index in range(channels)
+    }
     return {
         "type": "image" if not names else "probabilities",
         "format": "magnitude" if not names else "segmentation",
@@ -151,12 +154,12 @@ def inference(plan: Plan, orientation: str) -> dict[str, Any]:
     spacing = "monai.data.utils.affine_to_spacing(x.affine.reshape(-1, 4, 4)[0]).flip(0)"
     predict = f"network(x.as_tensor().permute(0, 1, 4, 3, 2), {spacing}).permute(0, 1, 4, 3, 2)"
     return {
-        "imports": ["$import glob", "$import os", "$import torch", "$import monai"],
+        "imports": ["$import glob", "$import torch", "$import monai"],
         "bundle_root": ".",
         "dataset_dir": "$@bundle_root + '/input'",
         "output_dir": "$@bundle_root + '/output'",
         "probabilities": False,
-        "datalist": "$sorted(glob.glob(os.path.join(@dataset_dir, '*.nii')) + glob.glob(os.path.join(@dataset_dir, '*.nii.gz')))",
+        "datalist": "$sorted(glob.glob(@dataset_dir + '/*.nii') + glob.glob(@dataset_dir + '/*.nii.gz'))",
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
         "network_def": {"_target_": "DynUNet", **plain_arguments(plan)},
         "network": f"$torch.jit.load(@bundle_root + '/{FROZEN}', map_location=@device).eval()",

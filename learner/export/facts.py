@@ -18,8 +18,9 @@ from learner.storage.store import LocalStore
 from learner.version import __version__
 
 NORMALISATION = (
-    "on the working grid: clipped to percentiles 0.5 and 99.5 of the volume, then mean 0 and deviation 1; where a fifth or more of "
-    "the voxels hold exactly the least value (masked air), the statistics leave these out"
+    "on the working grid: clipped to percentiles 0.5 and 99.5 of the volume, then mean 0 and deviation 1; where a fifth or "
+    "more "
+    "of the voxels hold exactly the least value (masked air), the statistics leave these out"
 )
 _SITE_LETTERS = 8
 
@@ -56,8 +57,8 @@ class Measured:
     Attributes:
         estimated_dice: per label, mean over the latest round of each case of what the node expected of its answers; None where
             nothing was measured.
-        curve: for each annotation, oldest first, the Dice per label of the network that served on what was drawn then, before it
-            learned from it.
+        curve: for each annotation, oldest first, the Dice per label of the network that served on what was drawn then, before
+            it learned from it.
     """
 
     estimated_dice: tuple[float | None, ...]
@@ -128,9 +129,7 @@ class ModelFacts:
         }
 
 
-def gather(
-    store: LocalStore, task: Task, checkpoint: Checkpoint, plan: Plan, orientation: tuple[str, str]
-) -> ModelFacts:
+def gather(store: LocalStore, task: Task, checkpoint: Checkpoint, plan: Plan, orientation: tuple[str, str]) -> ModelFacts:
     """All that the store knows of a version.
 
     Args:

@@ -1,15 +1,15 @@
 """The whole prediction as one TorchScript module: from voxels as a series gives them to probabilities on the same grid.
 
-It does what :mod:`learner.model.prepare` and :mod:`learner.model.serving` do, in float32. MONAI's transforms for these steps differ:
-``Spacingd`` does not average where it coarsens, ``ScaleIntensityRangePercentilesd`` counts masked air, and no inferer stacks
-neighbouring slices. So these steps are part of the module; its network is MONAI's own.
+It does what :mod:`learner.model.prepare` and :mod:`learner.model.serving` do, in float32. MONAI's transforms for these steps
+differ: ``Spacingd`` does not average where it coarsens, ``ScaleIntensityRangePercentilesd`` counts masked air, and no inferer
+stacks neighbouring slices. So these steps are part of the module; its network is MONAI's own.
 """
 
 from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
@@ -65,7 +65,7 @@ class FrozenPrediction(nn.Module):
         """Probabilities of background and labels.
 
         Args:
-            image: float32 ``(1, 1, D, H, W)``, axes (slice, row, column), voxels as the series gives them (CT: Hounsfield units).
+            image: float32 ``(1, 1, D, H, W)``, axes (slice, row, column), voxels as the series gives them.
             spacing: float64 or float32 ``(3,)``, distance of voxel centres along D, H, W in mm.
 
         Returns:
@@ -170,8 +170,9 @@ class FrozenPrediction(nn.Module):
     def run(self, batch: Tensor, window: list[int]) -> Tensor:
         """In one piece if it is one window, else MONAI's sliding window with Gaussian weights."""
         spatial = batch.shape[2:]
-        if spatial == window:
-            return self.core(batch)
+        if list(spatial) == window:
+            whole: Tensor = self.core(batch)
+            return whole
         starts: list[list[int]] = [self.starts(spatial[axis], window[axis]) for axis in range(len(window))]
         if len(window) == 2:
             batch, window, starts = batch.unsqueeze(2), [1, window[0], window[1]], [[0], starts[0], starts[1]]
@@ -220,10 +221,10 @@ def freeze(plan: Plan, weights: Mapping[str, Tensor]) -> bytes:
     """
     core = Core(plan, weights).eval()
     buffer = io.BytesIO()
-    with warnings.catch_warnings(), torch.inference_mode(mode=False), torch.no_grad():
-        warnings.simplefilter("ignore", DeprecationWarning)  # torch.export, its successor, takes no loop over windows
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        traced = torch.jit.trace(core, example_input(plan), check_trace=False)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of what is deprecated: torch.export, the successor, takes no loop over windows
+        trace: Callable[..., nn.Module] = torch.jit.trace
+        traced = trace(core, example_input(plan), check_trace=False)
         torch.jit.save(torch.jit.script(FrozenPrediction(plan, traced).eval()), buffer)
     return buffer.getvalue()
 

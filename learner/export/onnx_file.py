@@ -1,7 +1,7 @@
 """The network as ONNX: from normalised patches to probabilities, for runtimes without torch.
 
-What comes before and after the network (grid, intensities, windows) depends on the image in ways that ONNX expresses badly, so the
-file carries it as metadata, and ``predict.py`` beside it does it with numpy.
+What comes before and after the network (grid, intensities, windows) depends on the image in ways that ONNX expresses badly, so
+the file carries it as metadata, and ``predict.py`` beside it does it with numpy.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LARGEST_AXIS = 4096
 
 
 def onnx_file(facts: ModelFacts, weights: Mapping[str, Tensor]) -> bytes:
-    """The network of one task as an ONNX file; sizes of batch and space are free, the latter in multiples of the plan's factors.
+    """The network of one task as an ONNX file; batch and space are free, the latter in multiples of the plan's factors.
 
     Args:
         facts: of the version; become the file's metadata.

@@ -2,13 +2,14 @@
 
     python predict.py IMAGE.nii.gz LABELS.nii.gz [--probabilities PROBABILITIES.nii.gz] [--model model.onnx]
 
-Research use only. Everything that it does to an image before and after the network is in this file: orientation, grid, intensities,
-windows. All it needs to know stands in the metadata of the ONNX file.
+Research use only. Everything that it does to an image before and after the network is in this file: orientation, grid,
+intensities, windows. All it needs to know stands in the metadata of the ONNX file.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 import json
 import math
@@ -87,7 +88,8 @@ def normalise(image: FloatArray) -> FloatArray:
 def _volume(run: Run, plan: dict[str, Any], image: FloatArray) -> FloatArray:
     window = _window(plan, image.shape)
     padded, inner = _pad(image, window)
-    return _by_windows(run, padded[None, None], window)[0][(slice(None), *inner)]
+    seen: FloatArray = _by_windows(run, padded[None, None], window)[0][(slice(None), *inner)]
+    return seen
 
 
 def _slices(run: Run, plan: dict[str, Any], image: FloatArray) -> FloatArray:
@@ -143,13 +145,13 @@ def _importance(window: tuple[int, ...]) -> FloatArray:
     for size in window:
         x = np.arange(size) - (size - 1) / 2
         weight = np.multiply.outer(weight, np.exp(x**2 / (-2 * (_SIGMA * size) ** 2)).astype(np.float32))
-    return np.maximum(weight, max(float(weight.min()), 1e-3))
+    return np.asarray(np.maximum(weight, max(float(weight.min()), 1e-3)), dtype=np.float32)
 
 
 def main() -> None:
     """Reads, predicts, writes."""
-    import nibabel as nib  # noqa: PLC0415 - so that the rest of this file can be used without
-    import onnxruntime as ort  # noqa: PLC0415
+    nib: Any = importlib.import_module("nibabel")
+    ort: Any = importlib.import_module("onnxruntime")
 
     parser = argparse.ArgumentParser(description="Segment a NIfTI image with an exported network. Research use only.")
     parser.add_argument("image")
