@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from node_harness import SEGMENTS, now, phantom
@@ -23,9 +24,11 @@ from learner.app.subject import Subjects
 from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook
 from learner.demo.reader import Reader
+from learner.domain.checkpoint import Checkpoint
 from learner.domain.contract import ContractNames
 from learner.domain.task import Label, MatchingRule, Task
 from learner.export.exporting import Surroundings
+from learner.export.nnunet import NnUNetReport
 from learner.memory.replay import ReplayMemory
 from learner.model.serving import load_network
 from learner.model.settings import TrainingSettings
@@ -86,3 +89,13 @@ class TaughtNode:
 
 def _load(state: bytes, task_id: str, label_count: int) -> Network:
     return load_network(state, task_id, label_count, threads=1, device="cpu")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A node, what was exported from it, and the version that it was."""
+
+    checkpoint: Checkpoint
+    node: TaughtNode
+    folder: Path
+    report: NnUNetReport

@@ -151,7 +151,8 @@ def _eval_metrics(facts: ModelFacts) -> dict[str, float]:
 def inference(plan: Plan, orientation: str) -> dict[str, Any]:
     """``configs/inference.json``: from a folder of NIfTI files to label maps."""
     axes = {"axcodes": orientation, "labels": [["L", "R"], ["P", "A"], ["I", "S"]]}
-    spacing = "monai.data.utils.affine_to_spacing(x.affine.reshape(-1, 4, 4)[0]).flip(0)"
+    affine = "x.affine.reshape(-1, 4, 4)[0].double()"
+    spacing = f"torch.round(monai.data.utils.affine_to_spacing({affine}).flip(0), decimals=5)"  # NIfTI keeps 7 digits
     predict = f"network(x.as_tensor().permute(0, 1, 4, 3, 2), {spacing}).permute(0, 1, 4, 3, 2)"
     return {
         "imports": ["$import glob", "$import torch", "$import monai"],

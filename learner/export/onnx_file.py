@@ -46,8 +46,8 @@ def onnx_file(facts: ModelFacts, weights: Mapping[str, Tensor]) -> bytes:
         import onnxscript  # noqa: F401, PLC0415
     except ImportError as error:
         raise ExportError(
-            f"ONNX needs a package that is not installed ({error.name}); install it with `pip install "
-            "'pacs-apprentice[export]'`, or leave it out with `--what bundle,nnunet`"
+            f"ONNX needs a package that is not installed ({error.name}); install it with `pip install onnx onnxscript`, "
+            "or leave it out with `--what bundle,nnunet`"
         ) from None
     model = _exported(facts.plan, weights)
     for key, value in metadata(facts).items():

@@ -165,7 +165,7 @@ def main() -> None:
     axes = nib.io_orientation(source.affine)
     wanted = nib.orientations.axcodes2ornt(told["orientation"])
     turned = source.as_reoriented(nib.orientations.ornt_transform(axes, wanted))
-    spacing = np.linalg.norm(turned.affine[:3, :3], axis=0)[::-1]
+    spacing = np.linalg.norm(turned.affine[:3, :3], axis=0)[::-1].round(5)  # NIfTI keeps 7 digits
     image_DHW = np.asarray(turned.get_fdata(dtype=np.float32)).transpose(2, 1, 0)
     soft = predict(lambda x: session.run(None, {"image": x})[0], json.loads(told["plan"]), image_DHW, tuple(spacing))
     back = nib.orientations.ornt_transform(wanted, axes)

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import torch
-from taught_node import TASK, TaughtNode
+from taught_node import TASK, Exported, TaughtNode
 
-from learner.domain.checkpoint import Checkpoint
 from learner.export.exporting import PARTS, ExportOrder, export, pick_version
-from learner.export.nnunet import NnUNetReport
-
-
-@dataclass(frozen=True)
-class Exported:
-    """A node, what was exported from it, and the version that it was."""
-
-    checkpoint: Checkpoint
-    node: TaughtNode
-    folder: Path
-    report: NnUNetReport
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk
-from taught_node import READERS, TASK, TaughtNode, case_key
+import SimpleITK as sitk  # noqa: N813 - its own convention
+from taught_node import READERS, TASK, Exported, TaughtNode, case_key
 
 from dicom_io.annotation import Plane, SparseAnnotation
 from dicom_io.errors import PacsUnavailable
@@ -19,7 +19,7 @@ from learner.export.nnunet import dataset_json, sparse_labels, write_nnunet
 from learner.model.state import load_state
 
 
-def test_the_layout_is_nnunets(exported) -> None:
+def test_the_layout_is_nnunets(exported: Exported) -> None:
     root = exported.folder / "nnunet" / "Dataset001_prostate"
     told = json.loads((root / "dataset.json").read_text())
     assert told["channel_names"] == {"0": "MRI"}
@@ -28,7 +28,10 @@ def test_the_layout_is_nnunets(exported) -> None:
     images, labels = (sorted(path.name for path in (root / name).iterdir()) for name in ("imagesTr", "labelsTr"))
     assert images == [name.replace(".nii.gz", "_0000.nii.gz") for name in labels]
     for name in labels:
-        image, label = sitk.ReadImage(root / "imagesTr" / name.replace(".nii", "_0000.nii")), sitk.ReadImage(root / "labelsTr" / name)
+        image, label = (
+            sitk.ReadImage(root / "imagesTr" / name.replace(".nii", "_0000.nii")),
+            sitk.ReadImage(root / "labelsTr" / name),
+        )
         assert image.GetSize() == label.GetSize()
         for one, other in ((image.GetOrigin(), label.GetOrigin()), (image.GetDirection(), label.GetDirection())):
             np.testing.assert_allclose(one, other, atol=1e-6)
@@ -36,7 +39,7 @@ def test_the_layout_is_nnunets(exported) -> None:
         assert values == {0, 1, 2}
 
 
-def test_images_lie_where_the_dicom_series_does(exported) -> None:
+def test_images_lie_where_the_dicom_series_does(exported: Exported) -> None:
     for images in exported.node.images:
         key = case_key(f"prostate/{images.volume.series.series_instance_uid}{images.part}")
         path = exported.folder / "nnunet" / "Dataset001_prostate" / "imagesTr" / f"case_{key[:12]}_0000.nii.gz"
@@ -50,7 +53,7 @@ def test_images_lie_where_the_dicom_series_does(exported) -> None:
         np.testing.assert_allclose(ras[:3] * [-1, -1, 1], geometry.to_patient((3, 40, 47)), atol=1e-3)
 
 
-def test_only_drawn_slices_are_labelled_and_proxies_cover_the_rest(exported) -> None:
+def test_only_drawn_slices_are_labelled_and_proxies_cover_the_rest(exported: Exported) -> None:
     root = exported.folder / "nnunet"
     for line in json.loads((root / "Dataset001_prostate" / "cases.json").read_text()):
         labels_DHW = np.asarray(nib.load(root / "Dataset001_prostate" / "labelsTr" / f"{line['name']}.nii.gz").dataobj).T
@@ -68,7 +71,7 @@ def test_only_drawn_slices_are_labelled_and_proxies_cover_the_rest(exported) -> 
         np.testing.assert_array_equal(soft_CDHW.argmax(axis=0), proxy_DHW)
 
 
-def test_nothing_of_who_and_whose_is_in_what_is_exported(exported) -> None:
+def test_nothing_of_who_and_whose_is_in_what_is_exported(exported: Exported) -> None:
     secrets = [reader.split("^")[1].encode() for reader in READERS]
     for images in exported.node.images:
         header = images.headers[0]
@@ -89,7 +92,7 @@ def _cases(node: TaughtNode) -> AnnotatedCases:
     return AnnotatedCases(node.store, around.archive, around.propagator, case_key, remembered)
 
 
-def test_what_the_archive_has_no_more_comes_from_the_replay_memory_and_is_said(exported, tmp_path: Path) -> None:
+def test_what_the_archive_has_no_more_comes_from_the_replay_memory_and_is_said(exported: Exported, tmp_path: Path) -> None:
     node = exported.node
     node.archive.outage = PacsUnavailable("archive", "no answer", "Try later.")
     try:
@@ -104,7 +107,7 @@ def test_what_the_archive_has_no_more_comes_from_the_replay_memory_and_is_said(e
     assert set(np.unique(labels.dataobj)) == {0, 1, 2}
 
 
-def test_what_is_nowhere_is_left_out_and_said(exported) -> None:
+def test_what_is_nowhere_is_left_out_and_said(exported: Exported) -> None:
     node = exported.node
     cases = AnnotatedCases(node.store, node.archive, node.surroundings.propagator, case_key, {})
     node.archive.outage = PacsUnavailable("archive", "no answer", "Try later.")

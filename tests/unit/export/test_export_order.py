@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from taught_node import TASK
+from taught_node import TASK, Exported
 from typer.testing import CliRunner
 
 from learner.cli import app
@@ -29,7 +29,7 @@ from learner.storage.store import LocalStore
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_card_says_what_it_is_where_it_comes_from_and_how_to_use_it(exported) -> None:
+def test_the_card_says_what_it_is_where_it_comes_from_and_how_to_use_it(exported: Exported) -> None:
     card = (exported.folder / "MODEL_CARD.md").read_text()
     for part in (
         "Research use only",
@@ -52,7 +52,7 @@ def test_the_card_says_what_it_is_where_it_comes_from_and_how_to_use_it(exported
     assert told["licence"] is None
 
 
-def test_a_folder_that_holds_something_is_left_alone_unless_it_is_an_earlier_export(exported, tmp_path: Path) -> None:
+def test_a_folder_that_holds_something_is_left_alone_unless_it_is_an_earlier_export(exported: Exported, tmp_path: Path) -> None:
     order = ExportOrder(TASK, exported.checkpoint, ("nnunet",), tmp_path / "out")
     export(order, exported.node.surroundings)
     with pytest.raises(ExportError, match="is not empty"):
@@ -67,10 +67,12 @@ def test_a_folder_that_holds_something_is_left_alone_unless_it_is_an_earlier_exp
     assert (tmp_path / "other" / "thesis.txt").exists()
 
 
-def test_onnx_without_its_package_says_what_to_install(exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnx_without_its_package_says_what_to_install(
+    exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     order = ExportOrder(TASK, exported.checkpoint, ("onnx",), tmp_path / "out")
-    with pytest.raises(ExportError, match=r"pip install 'pacs-apprentice\[export\]'"):
+    with pytest.raises(ExportError, match="pip install onnx onnxscript"):
         export(order, exported.node.surroundings)
     assert not (tmp_path / "out").exists()
 
@@ -87,7 +89,7 @@ def test_what_is_no_orientation_is_refused(codes: str) -> None:
     assert check_orientation("ras") == "RAS"
 
 
-def test_an_orientation_that_cannot_be_looked_up_is_assumed_and_said(exported, tmp_path: Path) -> None:
+def test_an_orientation_that_cannot_be_looked_up_is_assumed_and_said(exported: Exported, tmp_path: Path) -> None:
     order = ExportOrder(TASK, exported.checkpoint, (), tmp_path / "out", orientation="PIL")
     export(order, exported.node.surroundings)
     assert "(column, row, slice) to PIL: as told" in (tmp_path / "out" / "MODEL_CARD.md").read_text()
@@ -130,7 +132,7 @@ def test_monais_own_network_has_the_same_weights_there_and_back() -> None:
     assert all(torch.equal(back[name], weights[name]) for name in weights)
 
 
-def _site(folder: Path, exported) -> Path:
+def _site(folder: Path, exported: Exported) -> Path:
     """Settings of a node with the taught node's store, whose archive does not answer."""
     (folder / "tasks").mkdir()
     shipped = ROOT / "config" / "tasks" / "prostate.toml"
@@ -141,7 +143,7 @@ def _site(folder: Path, exported) -> Path:
     return path
 
 
-def test_the_command_exports_and_tells_what_is_missing(exported, tmp_path: Path) -> None:
+def test_the_command_exports_and_tells_what_is_missing(exported: Exported, tmp_path: Path) -> None:
     run = CliRunner()
     options = ["-c", str(_site(tmp_path, exported)), "--out", str(tmp_path / "out"), "--what", "nnunet", "--json"]
     result = run.invoke(app, ["export", "prostate", "--version", exported.checkpoint.name, *options], catch_exceptions=False)
@@ -160,7 +162,7 @@ def test_the_command_exports_and_tells_what_is_missing(exported, tmp_path: Path)
         (["prostate", "--version", "77"], "has no version 77"),
     ],
 )
-def test_what_cannot_be_exported_is_said(exported, tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_what_cannot_be_exported_is_said(exported: Exported, tmp_path: Path, arguments: list[str], said: str) -> None:
     run: Callable[..., object] = CliRunner().invoke
     result = run(app, ["export", *arguments, "-c", str(_site(tmp_path, exported)), "--out", str(tmp_path / "out")])
     message = result.stderr if isinstance(result.exception, SystemExit) else str(result.exception)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from taught_node import LABEL, TASK, TRAINING, TaughtNode
+from taught_node import LABEL, TASK, TRAINING, Exported, TaughtNode
 
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
 from learner.domain.checkpoint import CheckpointState
@@ -29,7 +29,7 @@ SPACING = (3.0, 1.0, 1.0)
 
 
 @pytest.fixture
-def bundle(exported, tmp_path: Path) -> Path:
+def bundle(exported: Exported, tmp_path: Path) -> Path:
     """A copy, to be spoilt."""
     return shutil.copytree(exported.folder / "bundle", tmp_path / "bundle")
 
@@ -41,7 +41,7 @@ def edited(bundle: Path, change: Callable[[dict], object]) -> None:
     path.write_text(json.dumps(metadata))
 
 
-def test_our_own_bundle_comes_back_exactly(exported) -> None:
+def test_our_own_bundle_comes_back_exactly(exported: Exported) -> None:
     state = starting_state(read_bundle(exported.folder / "bundle", TASK), TASK, TRAINING, 1)
     image_DHW = np.random.default_rng(1).normal(size=(7, 50, 44)).astype(np.float32)
     before, after = (
@@ -51,7 +51,7 @@ def test_our_own_bundle_comes_back_exactly(exported) -> None:
     np.testing.assert_array_equal(before, after)
 
 
-def test_it_is_the_first_version_says_so_and_is_judged_by_the_first_drawing(exported, tmp_path: Path) -> None:
+def test_it_is_the_first_version_says_so_and_is_judged_by_the_first_drawing(exported: Exported, tmp_path: Path) -> None:
     node = TaughtNode(tmp_path)
     with closing(node.store):
         task = replace(TASK, warm_start=str(exported.folder / "bundle"))
@@ -69,14 +69,14 @@ def test_it_is_the_first_version_says_so_and_is_judged_by_the_first_drawing(expo
         assert (second.parent, second.steps) == ("prostate-1", 8)
 
 
-def test_a_task_may_have_more_labels_than_the_bundle(exported) -> None:
+def test_a_task_may_have_more_labels_than_the_bundle(exported: Exported) -> None:
     task = replace(TASK, labels=(LABEL, LESION))
     state = starting_state(read_bundle(exported.folder / "bundle", task), task, TRAINING, 1)
     soft = load_network(state, "prostate", 2, threads=1).predict(np.ones((5, 32, 32), dtype=np.float32), SPACING)
     assert soft.shape[0] == 3
 
 
-def test_other_labels_are_refused_by_name(exported) -> None:
+def test_other_labels_are_refused_by_name(exported: Exported) -> None:
     task = replace(TASK, labels=(replace(LESION, number=1),))
     with pytest.raises(BundleRefused, match=r"labels Prostate \(41216001 SCT\), task prostate has Lesion \(52988006 SCT\)"):
         read_bundle(exported.folder / "bundle", task)
