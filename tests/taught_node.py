@@ -40,7 +40,7 @@ from learner.storage.store import LocalStore, SystemClock
 LABEL = Label(1, "Prostate", ANATOMICAL_STRUCTURE, Code("41216001", "SCT", "Prostate"), (1, 2, 3))
 TASK = Task("prostate", "Prostate, whole gland", (LABEL,), MatchingRule(("MR",)))
 TRAINING = TrainingSettings(precision="fp32", device="cpu", first_case_steps=8)
-READERS = ("Reader^One", "Reader^Two")
+READERS = ("Quillfeather^A", "Zanderholt^B")
 
 
 def case_key(text: str) -> str:

@@ -76,7 +76,7 @@ def read_bundle(folder: Path, task: Task) -> WarmStart:
         weights = weights_of_plain(plan, _tensors(folder, str(own["weights_sha256"])))
     except (KeyError, TypeError, StoreError) as error:
         raise BundleRefused(str(folder), f"{METADATA} lacks or garbles what a start needs ({error})", _REMEDY) from None
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         first = str(error).splitlines()[-1].strip()
         raise BundleRefused(str(folder), f"the weights do not fit the network of {METADATA} ({first})", _REMEDY) from None
     origin = {

@@ -72,7 +72,7 @@ def test_only_drawn_slices_are_labelled_and_proxies_cover_the_rest(exported: Exp
 
 
 def test_nothing_of_who_and_whose_is_in_what_is_exported(exported: Exported) -> None:
-    secrets = [reader.split("^")[1].encode() for reader in READERS]
+    secrets = [reader.split("^")[0].encode() for reader in READERS]
     for images in exported.node.images:
         header = images.headers[0]
         secrets += [str(header.get(name)).encode() for name in ("PatientID", "PatientName", "StudyInstanceUID")]

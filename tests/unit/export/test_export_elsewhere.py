@@ -138,6 +138,7 @@ def test_the_onnx_file_says_what_it_is_and_takes_batches_of_any_size(exported: E
         assert session.run(None, {"image": batch})[0].shape == (items, 2, *batch.shape[2:])
 
 
+@pytest.mark.filterwarnings("ignore")  # of MONAI's and torch's own
 def test_the_bundle_has_what_monai_asks_of_one(exported: Exported) -> None:
     from monai.bundle import ConfigWorkflow  # noqa: PLC0415 - slow to import
     from monai.bundle.properties import InferProperties, MetaProperties  # noqa: PLC0415
@@ -150,12 +151,12 @@ def test_the_bundle_has_what_monai_asks_of_one(exported: Exported) -> None:
         workflow_type="infer",
         bundle_root=str(root),
     )
+    workflow.initialize()
     assert {**InferProperties, **MetaProperties}.keys() <= workflow.properties.keys()
     assert workflow.check_properties() == []
     metadata = json.loads((root / "configs" / "metadata.json").read_text())
     for field in ("task", "description", "authors", "copyright", "changelog", "network_data_format", "schema"):
         assert metadata[field]
-    workflow.initialize()
     network = workflow.parser.get_parsed_content("network_def")
     network.load_state_dict(torch.load(root / "models" / "model.pt", weights_only=True))
     assert type(network).__module__ == "monai.networks.nets.dynunet"
