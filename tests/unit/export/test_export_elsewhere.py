@@ -139,17 +139,19 @@ def test_the_onnx_file_says_what_it_is_and_takes_batches_of_any_size(exported: E
 
 
 @pytest.mark.filterwarnings("ignore")  # of MONAI's and torch's own
-def test_the_bundle_has_what_monai_asks_of_one(exported: Exported) -> None:
+def test_the_bundle_has_what_monai_asks_of_one(exported: Exported, tmp_path: Path) -> None:
     from monai.bundle import ConfigWorkflow  # noqa: PLC0415 - slow to import
     from monai.bundle.properties import InferProperties, MetaProperties  # noqa: PLC0415
 
     root = exported.folder / "bundle"
+    written(volumes()["small"], tmp_path / "image.nii.gz")  # its evaluator cannot be made without an image
     workflow = ConfigWorkflow(
         config_file=str(root / "configs" / "inference.json"),
         meta_file=str(root / "configs" / "metadata.json"),
         logging_file=False,
         workflow_type="infer",
         bundle_root=str(root),
+        dataset_dir=str(tmp_path),
     )
     workflow.initialize()
     assert {**InferProperties, **MetaProperties}.keys() <= workflow.properties.keys()
