@@ -290,6 +290,7 @@ class _TaskFile(_Section):
     answer_undrawn: bool = True
     propagator: str = ""
     model: str = ""
+    warm_start: Path | None = None
     match: _MatchFile
     labels: tuple[_LabelFile, ...] = Field(min_length=1, max_length=254)
 
@@ -349,7 +350,8 @@ def load_task(path: Path) -> Task:
     )
     rule = MatchingRule(**file.match.model_dump())
     try:
-        return Task(path.stem, file.title, labels, rule, file.answer_undrawn, file.propagator, file.model)
+        start = str(path.resolve().parent / file.warm_start) if file.warm_start is not None else ""
+        return Task(path.stem, file.title, labels, rule, file.answer_undrawn, file.propagator, file.model, start)
     except ValueError as error:
         raise ConfigurationError(f"{path}: {error}; rename the file, or change `model`") from None
 

@@ -34,6 +34,7 @@ digits, `-` and `_`, 40 at most. See `config/tasks/` for examples.
 | `answer_undrawn` | true or false | `true` | Whether a new series gets a prediction and guidance before anything is drawn. |
 | `propagator` | text | `""` | Propagation method of this task; empty for `answer.propagator`. |
 | `model` | text | the task's name | Name of the task's model; tasks that name the same one share it. |
+| `warm_start` | path | | Folder of a MONAI bundle from which the model begins; see [export.md](export.md). |
 | `match.modalities` | list of texts | | Modality (0008,0060) of the image series, any of them. |
 | `match.series_description` | regular expression | `""` | Searched in Series Description; case plays no part; empty for any. |
 | `match.body_part` | regular expression | `""` | Searched in Body Part Examined. |

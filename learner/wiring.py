@@ -225,6 +225,10 @@ def build_node(settings: Settings, configuration: Path) -> Node:
         _log.info("files of an interrupted process removed", files=removed)
     tasks = build_tasks(settings, store)
     remember_labels(tasks, store.records)
+    if any(task.warm_start for task in tasks):
+        from learner.export.warm_start import install  # noqa: PLC0415 - torch takes a second to import
+
+        install(store, list(tasks), settings.learning)
     archive, scp = build_receiving(settings, store)
     images = SeriesImages(archive, settings.answer.image_cache_mb * _MIB)
     choice = TaskChoice(tasks, store, from_annotations=settings.tasks.from_annotations)
@@ -299,12 +303,11 @@ def trainer_factory(settings: Settings, tasks: TaskBook) -> Callable[[str, Mappi
 
 def make_trainer(labels: Mapping[str, int], settings: LearningSettings, replay: Path) -> OnlineTrainer:
     """A new trainer of a model with these tasks and numbers of labels, its replay memory in a folder; imports torch."""
-    from learner.model.settings import TrainingSettings  # noqa: PLC0415 - torch takes a second to import
+    from learner.model.settings import training_settings  # noqa: PLC0415 - torch takes a second to import
     from learner.model.trainer import OnlineTrainer  # noqa: PLC0415
 
     memory = ReplayMemory(replay, settings.replay_mb * _MIB)
-    training = TrainingSettings(threads=settings.threads, confirmed_weight=settings.confirmed_weight)
-    return OnlineTrainer(labels, training, memory, settings.seed)
+    return OnlineTrainer(labels, training_settings(settings), memory, settings.seed)
 
 
 def build_own_propagators(tasks: Iterable[Task]) -> dict[str, Propagator]:

@@ -128,7 +128,7 @@ class Gate:
         images, that is enough for a task's first network, and not to compare two of them.
         """
         known = self._store.lessons.of_model(lesson.model_id)
-        if not any(one.task_id == lesson.task_id for one in known):
+        if not any(one.task_id == lesson.task_id for one in known) and not self._warm(lesson):
             return []  # the first case of a task: no version has learned what to find
         if not any(one.case_id == lesson.case_id for one in known):
             fresh = example.annotation
@@ -139,6 +139,12 @@ class Gate:
         if not drawn_voxels(fresh).any():
             return []
         return [Evidence(lesson.round_id, replace(example, annotation=fresh), whole=False)]
+
+    def _warm(self, lesson: Lesson) -> bool:
+        """Whether the model began from a network for this very task."""
+        first = self._store.checkpoints.versions(lesson.model_id)[-1:]
+        origins = [one.facts.get("origin") for one in first]
+        return any(isinstance(origin, dict) and origin.get("task") == lesson.task_id for origin in origins)
 
     def _planes_before(self, lesson: Lesson, example: Example) -> tuple[Plane, ...]:
         """Planes of a case that were known before this round."""

@@ -29,7 +29,9 @@ def versions(model: Model, config: Configuration = DEFAULT_CONFIGURATION, as_jso
     shown = table(f"Versions of {model}", "version", "state", "steps", "made", "round", "slices", "Dice", "served then", "gate")
     for one in found:
         made = datetime.fromtimestamp(one.created_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        state = f"{one.state}{', pinned' if one.pinned else ''}{'' if one.kept else ', no file'}"
+        origin = one.facts.get("origin")
+        begun = f", from bundle {origin['bundle']} {origin['version']}" if isinstance(origin, dict) else ""
+        state = f"{one.state}{', pinned' if one.pinned else ''}{'' if one.kept else ', no file'}{begun}"
         ours, theirs = (gate_dice(one, column) for column in ("candidate", "serving"))
         judged = (str(one.gate.get("slices", "")), ours, theirs, str(one.gate.get("reason", "not judged yet")))
         shown.add_row(one.name, state, str(one.steps), made, str(one.round_id), *judged)

@@ -80,6 +80,7 @@ class Task:
         answer_undrawn: whether a new series gets a prediction and guidance before anything is drawn (round 0).
         propagator: name of the propagation method; empty for the node's.
         model: name of the model that serves it, which it may share with other tasks; empty for one of its own.
+        warm_start: folder of a MONAI bundle from whose weights the model begins; empty to begin from nothing.
 
     Raises:
         ValueError: if a name is malformed, there is no label, or label numbers are not 1..L.
@@ -92,6 +93,7 @@ class Task:
     answer_undrawn: bool = True
     propagator: str = ""
     model: str = ""
+    warm_start: str = ""
 
     def __post_init__(self) -> None:
         for kind, name in (("task", self.task_id), ("model", self.model_id)):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import cast
+from typing import Any, cast
 
 import torch
 from monai.networks.nets.dynunet import DynUNet
@@ -22,13 +22,11 @@ class SharedNetwork(nn.Module):
     Of its own each task has the last 1x1 convolution. With one task it is a plain DynUNet.
 
     Args:
-        plans: of the tasks, in the order in which they came; dimensions, filters and strides are the same in all.
-        seed: of the weights.
+        whole: a plain network of each task, whose parts are taken: the trunk of the first, and of each its head.
     """
 
-    def __init__(self, plans: Sequence[Plan], seed: int) -> None:
+    def __init__(self, whole: Sequence[DynUNet]) -> None:
         super().__init__()
-        whole = [_dynunet(plan, seed if number == 0 else number) for number, plan in enumerate(plans)]
         trunk = whole[0]
         self.down = nn.ModuleList([trunk.input_block, *trunk.downsamples, trunk.bottleneck])
         self.up = nn.ModuleList(trunk.upsamples)
@@ -62,24 +60,57 @@ def _pointwise(values: Tensor, convolution: nn.Module) -> Tensor:
 
 def _dynunet(plan: Plan, seed: int) -> DynUNet:
     """A plain network with fresh weights; the same plan and seed give the same weights."""
-    strides: list[list[int]] = [list(stride)[-plan.dimensions :] for stride in plan.strides]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return DynUNet(
-            spatial_dims=plan.dimensions,
-            in_channels=plan.image_channels,
-            out_channels=plan.label_count + 1,
-            kernel_size=[3] * len(strides),
-            strides=strides,
-            upsample_kernel_size=strides[1:],
-            filters=list(plan.filters),
-            norm_name=("INSTANCE", {"affine": True}),
-        )
+        return DynUNet(**plain_arguments(plan))
 
 
 def build_network(plans: Iterable[Plan], seed: int) -> SharedNetwork:
-    """A network with fresh weights; the same plans and seed give the same weights. See :class:`SharedNetwork`."""
-    return SharedNetwork(list(plans), seed)
+    """A network with fresh weights; the same plans and seed give the same weights. See :class:`SharedNetwork`.
+
+    Args:
+        plans: of the tasks, in the order in which they came; dimensions, filters and strides are the same in all.
+        seed: of the weights.
+    """
+    return SharedNetwork([_dynunet(plan, seed if number == 0 else number) for number, plan in enumerate(plans)])
+
+
+def plain_network(plan: Plan, weights: Mapping[str, Tensor]) -> DynUNet:
+    """MONAI's own network with the weights of one task; it computes the same.
+
+    Args:
+        plan: of the task.
+        weights: of a :class:`SharedNetwork` of that task alone, see :func:`weights_of_task`.
+    """
+    plain = _dynunet(plan, seed=0)
+    SharedNetwork([plain]).load_state_dict(weights)
+    return plain.eval()
+
+
+def weights_of_plain(plan: Plan, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The way back from :func:`plain_network`: weights of MONAI's network as a :class:`SharedNetwork` has them.
+
+    Raises:
+        RuntimeError: if they do not fit the plan; names the tensors.
+    """
+    plain = _dynunet(plan, seed=0)
+    plain.load_state_dict(weights)
+    return copy_weights(SharedNetwork([plain]))
+
+
+def plain_arguments(plan: Plan) -> dict[str, Any]:
+    """What :class:`monai.networks.nets.DynUNet` is made with, as plain data."""
+    strides: list[list[int]] = [list(stride)[-plan.dimensions :] for stride in plan.strides]
+    return {
+        "spatial_dims": plan.dimensions,
+        "in_channels": plan.image_channels,
+        "out_channels": plan.label_count + 1,
+        "kernel_size": [3] * len(strides),
+        "strides": strides,
+        "upsample_kernel_size": strides[1:],
+        "filters": list(plan.filters),
+        "norm_name": ["INSTANCE", {"affine": True}],
+    }
 
 
 def weights_of_task(weights: dict[str, Tensor], task: int) -> dict[str, Tensor]:

@@ -24,10 +24,10 @@ from learner.model.state import load_state
 FloatArray = npt.NDArray[np.float32]
 
 _log = structlog.get_logger(__name__)
-_OVERLAP = 0.25
-_WHOLE = 2.5
+OVERLAP = 0.25
+WHOLE = 2.5
 """So many times the patch is seen at once: windows that overlap would cost more, and see less around them."""
-_SLICES_AT_ONCE = 8
+SLICES_AT_ONCE = 8
 
 
 class ServingNetwork:
@@ -97,8 +97,8 @@ class ServingNetwork:
         padded, inner = _pad(around, (1, rows, columns))
         volume = self._placed(padded)[0]
         outputs = []
-        for first in range(0, depth, _SLICES_AT_ONCE):
-            last = min(first + _SLICES_AT_ONCE, depth)
+        for first in range(0, depth, SLICES_AT_ONCE):
+            last = min(first + SLICES_AT_ONCE, depth)
             batch = volume[first : last + context - 1].unfold(0, context, 1).permute(0, 3, 1, 2)
             outputs.append(self._run(batch.contiguous(), (rows, columns)))
         return torch.cat(outputs).transpose(0, 1)[(slice(None), slice(None), *inner[1:])]
@@ -107,7 +107,7 @@ class ServingNetwork:
         """What the network sees at once: the whole, if that is not much more than the patch it was trained on."""
         sizes = zip(shape_DHW, self._plan.factors, self._plan.patch_DHW, strict=True)
         whole = cast("Triple", tuple(max(-(-size // factor) * factor, patch) for size, factor, patch in sizes))
-        return whole if math.prod(whole) <= _WHOLE * math.prod(self._plan.patch_DHW) else self._plan.patch_DHW
+        return whole if math.prod(whole) <= WHOLE * math.prod(self._plan.patch_DHW) else self._plan.patch_DHW
 
     def _placed(self, array: FloatArray) -> Tensor:
         return torch.from_numpy(array).to(self._device)
@@ -117,7 +117,7 @@ class ServingNetwork:
         if tuple(batch.shape[2:]) == window:
             return torch.softmax(self._network(batch).float(), dim=1)
         output = sliding_window_inference(
-            batch, window, sw_batch_size=_SLICES_AT_ONCE, predictor=self._probabilities, overlap=_OVERLAP, mode="gaussian"
+            batch, window, sw_batch_size=SLICES_AT_ONCE, predictor=self._probabilities, overlap=OVERLAP, mode="gaussian"
         )
         return cast("Tensor", output)
 

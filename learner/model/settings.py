@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from learner.settings import LearningSettings
+
 Precision = Literal["auto", "bf16", "fp32"]
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -78,3 +80,8 @@ class TrainingSettings:
     def digest(self) -> str:
         """Short hash of all values, for provenance."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def training_settings(settings: LearningSettings) -> TrainingSettings:
+    """The choices of training of a node."""
+    return TrainingSettings(threads=settings.threads, confirmed_weight=settings.confirmed_weight)

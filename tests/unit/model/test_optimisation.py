@@ -13,7 +13,7 @@ import torch
 from learner.domain.example import Example
 from learner.memory.replay import ReplayMemory
 from learner.model.batches import Batch, Batches
-from learner.model.network import SharedNetwork, choose_device
+from learner.model.network import SharedNetwork, build_network, choose_device
 from learner.model.optimisation import Optimisation
 from learner.model.plan import plan_for
 from learner.model.serving import ServingNetwork
@@ -101,7 +101,7 @@ def test_predicting_goes_to_the_cpu_when_memory_runs_out(
     make_example: MakeExample, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan, example = plan_for((16, 16, 16), (1.0, 1.0, 1.0), 2), make_example()
-    weights = SharedNetwork([plan], 0).state_dict()
+    weights = build_network([plan], 0).state_dict()
     expected = ServingNetwork(plan, weights).predict(example.image_DHW, example.spacing_DHW)
     network = ServingNetwork(plan, weights, device=torch.device("cpu", 0))
     forward = SharedNetwork.forward
