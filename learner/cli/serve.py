@@ -16,7 +16,8 @@ import structlog
 from learner.cli.console import DEFAULT_CONFIGURATION, Configuration
 from learner.errors import ConfigurationError
 from learner.logs import configure_logs
-from learner.settings import ApiSettings, Settings, load_settings, read_secret
+from learner.settings import Settings, load_settings, read_secret
+from learner.settings_access import ApiSettings
 from learner.trainer_process import NICENESS
 
 if TYPE_CHECKING:
@@ -48,12 +49,16 @@ def trainer(config: Configuration = DEFAULT_CONFIGURATION) -> None:
 def _run(settings: Settings, config: Path, token: str, listening: socket.socket) -> None:
     import uvicorn  # noqa: PLC0415 - heavy
 
+    from learner.http.access import check_entrance  # noqa: PLC0415 - heavy
     from learner.http.app import create_app  # noqa: PLC0415 - heavy
-    from learner.wiring import build_node  # noqa: PLC0415 - heavy
+    from learner.wiring import build_api_tls, build_node  # noqa: PLC0415 - heavy
 
+    tls = build_api_tls(settings.api)
     node = build_node(settings, config.resolve())
+    check_entrance(settings, node.store, token)
     options = uvicorn.Config(
         create_app(node, token),
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -67,7 +72,7 @@ def _run(settings: Settings, config: Path, token: str, listening: socket.socket)
     node.start()
     try:
         host, port = listening.getsockname()[:2]
-        _log.info("listening", host=host, port=port, token=bool(token))
+        _log.info("listening", host=host, port=port, tls=tls is not None)
         server.run(sockets=[listening])
     finally:
         node.stop()

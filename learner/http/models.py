@@ -12,6 +12,7 @@ from learner.domain.case import Case, Round, RoundState
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.gate import Verdict
 from learner.domain.task import Task
+from learner.domain.user import Role
 from learner.ports import ResultRecord
 from learner.storage.queries import JobView as StoredJob
 
@@ -33,6 +34,14 @@ class Training(_View):
     """Whether training is held back."""
 
     paused: bool
+
+
+class Me(_View):
+    """Who asks."""
+
+    name: str = Field(description="Of the user or the token; empty where the node asks nobody.")
+    role: Role
+    is_person: bool = Field(description="Whether what is stored is recorded as drawn by this name.")
 
 
 class Health(_View):
