@@ -33,6 +33,8 @@ _PROBLEMS = {
     403: "The role does not suffice, or another site's page asks.",
     404: "There is no such thing.",
     409: "It cannot be done in this state.",
+    422: "A parameter is out of range.",
+    429: "Too many requests from this address.",
 }
 
 

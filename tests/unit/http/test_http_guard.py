@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
 from starlette.testclient import TestClient
+from starlette.types import Message
 
+from learner.http import guard
+from learner.http.app import create_app
 from learner.http.guard import LARGEST_BODY
 from learner.node import Node
 from learner.operations import training_paused
@@ -66,6 +70,25 @@ def test_a_body_within_the_limit_passes_and_one_beyond_does_not(make_client: Mak
 def test_a_body_that_does_not_say_its_length_is_limited_too(make_client: MakeClient) -> None:
     assert make_client().post("/api/nudge", content=iter([b"x" * LARGEST_BODY])).status_code == 202
     assert make_client().post("/api/nudge", content=iter([b"x" * LARGEST_BODY, b"x"])).status_code == 413
+
+
+def test_a_body_that_does_not_come_is_given_up(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_SLOWEST_BODY_S", 0.05)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if sent:
+            return {"type": "http.disconnect"}
+        await asyncio.Event().wait()
+        raise AssertionError("nothing comes")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    path = "/api/nudge"
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [(b"host", b"127.0.0.1")]}
+    asyncio.run(create_app(node, "")(scope, receive, send))
+    assert sent[0]["status"] == 408
 
 
 @pytest.mark.parametrize("length", ["-1", "many", str(10**30)])
