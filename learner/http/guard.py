@@ -11,16 +11,18 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Mapping
+from html import escape
 from urllib.parse import quote
 
 import structlog
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from learner.domain.user import NOBODY, Role, User
+from learner.domain.user import EVERYBODY, NOBODY, Role, User
 from learner.http.access import Access, Refused, check_same_origin
+from learner.http.names import names_are_told
 from learner.http.problems import problem
 from learner.http.roles import needed_role
 
@@ -39,6 +41,8 @@ _HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_AGAIN = '<!doctype html><meta http-equiv="refresh" content="0;url={address}"><title>PACS Apprentice</title><p>One moment.</p>'
+"""Where another site's page linked here the browser leaves the cookie out; it is sent when this page asks again by itself."""
 _log = structlog.get_logger(__name__)
 
 
@@ -83,6 +87,7 @@ class Guard:
             await user(scope, receive, send_with_headers)
             return
         scope["state"] = {**scope.get("state", {}), "user": user}
+        names_are_told.set(user.is_person or user == EVERYBODY)
         if (other := self._other(scope["path"])) is not None:
             await other(scope, receive, send)
         else:
@@ -144,7 +149,9 @@ def _sign_in_first(scope: Scope, headers: Headers) -> Response:
     path = scope["path"]
     opens_a_page = scope["method"] == "GET" and "text/html" in headers.get("accept", "")
     if opens_a_page and not path.startswith(("/api/", "/dicom-web", "/wado", "/metrics")):
-        back = quote(path) + (f"?{scope['query_string'].decode('latin-1')}" if scope.get("query_string") else "")
+        back = "/" + quote(path).lstrip("/") + (f"?{scope['query_string'].decode('latin-1')}" if scope["query_string"] else "")
+        if headers.get("sec-fetch-site") == "cross-site":
+            return HTMLResponse(_AGAIN.format(address=escape(back)))
         return RedirectResponse(f"/sign-in?next={quote(back, safe='')}", 303)
     return problem(401, "you are not signed in, or the bearer token is wrong", headers={"WWW-Authenticate": "Bearer"})
 

@@ -41,13 +41,12 @@ class SqliteSessions:
         self._clock = clock
         self._digest = digest
 
-    def open(self, name: str, limits: SessionLimits, role: Role | None = None) -> str:
+    def open(self, name: str, limits: SessionLimits) -> str:
         """Begins a session; those that are over are removed.
 
         Args:
             name: of the user.
             limits: how long sessions last.
-            role: where a single sign-on decides it; otherwise it is that of the user's account, at each request.
 
         Returns:
             What the cookie holds.
@@ -56,26 +55,21 @@ class SqliteSessions:
         over = (now - limits.longest_s, now - limits.idle_s)
         with self._db.transaction():
             self._db.run("DELETE FROM sessions WHERE opened_at < ? OR used_at < ?", over)
-            row = (self._digest(secret), name, role or "", now, now)
-            self._db.run("INSERT INTO sessions VALUES (?, ?, ?, ?, ?)", row)
+            self._db.run("INSERT INTO sessions VALUES (?, ?, ?, ?)", (self._digest(secret), name, now, now))
         return secret
 
     def user(self, secret: str, limits: SessionLimits) -> User | None:
-        """Who is signed in with that secret, or None if it is none or the session is over."""
+        """Who is signed in with that secret, with the role that their account has now; None if it is none or over."""
         digest, now = self._digest(secret), self._clock.now()
         row = self._db.row(
-            "SELECT sessions.*, coalesce(accounts.role, '') AS given FROM sessions "
-            "LEFT JOIN accounts ON accounts.name = sessions.name AND accounts.kind = 'user' WHERE digest = ?",
+            "SELECT sessions.*, accounts.role FROM sessions JOIN accounts USING (name) WHERE digest = ? AND kind = 'user'",
             (digest,),
         )
         if row is None or now - row["opened_at"] > limits.longest_s or now - row["used_at"] > limits.idle_s:
             return None
-        role = row["given"] or row["role"]
-        if not role:
-            return None
         if abs(now - row["used_at"]) > limits.idle_s / _NOTED_EVERY:
             self._db.run("UPDATE sessions SET used_at = ? WHERE digest = ?", (now, digest))
-        return User(row["name"], Role(role), is_person=True)
+        return User(row["name"], Role(row["role"]), is_person=True)
 
     def close(self, secret: str) -> None:
         """Ends a session; one that is none is no error."""

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 from starlette.testclient import TestClient
 
+from learner.domain.case import RoundEvent
 from learner.domain.user import Role
 from learner.http.sign_in import safe_address
 from learner.node import Node
@@ -240,3 +241,26 @@ def test_without_users_with_passwords_the_page_says_how_to_add_one(make_client: 
     assert "apprentice access add-user" in make_client("token").get("/sign-in").text
     assert make_client("token").get("/").status_code == 200
     assert make_client().get("/sign-in", follow_redirects=False).headers["location"] == "/"
+
+
+def test_a_link_on_another_sites_page_finds_who_is_signed_in(browser: TestClient) -> None:
+    """Browsers leave a strict cookie out of what another site's page begins, and send it when our own page asks again."""
+    linked = browser.get("/ohif/viewer?a=1&b=%22", headers=HTML | {"Sec-Fetch-Site": "cross-site"}, follow_redirects=False)
+    assert linked.status_code == 200
+    assert 'content="0;url=/ohif/viewer?a=1&amp;b=%22"' in linked.text
+    again = browser.get("/ohif/viewer", headers=HTML | {"Sec-Fetch-Site": "same-origin"}, follow_redirects=False)
+    assert again.status_code == 303
+    doubled = browser.get("//elsewhere.example/x", headers=HTML | {"Sec-Fetch-Site": "cross-site"}, follow_redirects=False)
+    assert "url=/elsewhere.example/x" in doubled.text
+
+
+def test_names_of_readers_are_told_to_people_and_not_to_machines(
+    browser: TestClient, make_client: MakeClient, people: LocalStore
+) -> None:
+    round_id = people.records.open_round("object", "2.25.7")
+    assert round_id is not None
+    people.records.apply(round_id, RoundEvent.NOTHING_NEW, reader="Somebody^Else")
+    sign_in(browser)
+    assert browser.get("/api/rounds").json()[0]["reader"] == "Somebody^Else"
+    machine = make_client(sent=people.accounts.add_token("prometheus", Role.READER))
+    assert machine.get("/api/rounds").json()[0]["reader"] == ""
