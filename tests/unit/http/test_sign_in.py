@@ -250,7 +250,9 @@ def test_a_link_on_another_sites_page_finds_who_is_signed_in(browser: TestClient
     assert 'content="0;url=/ohif/viewer?a=1&amp;b=%22"' in linked.text
     again = browser.get("/ohif/viewer", headers=HTML | {"Sec-Fetch-Site": "same-origin"}, follow_redirects=False)
     assert again.status_code == 303
-    doubled = browser.get("//elsewhere.example/x", headers=HTML | {"Sec-Fetch-Site": "cross-site"}, follow_redirects=False)
+    doubled = browser.get(
+        f"{BASE}//elsewhere.example/x", headers=HTML | {"Sec-Fetch-Site": "cross-site"}, follow_redirects=False
+    )
     assert "url=/elsewhere.example/x" in doubled.text
 
 
