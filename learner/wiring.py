@@ -52,7 +52,6 @@ from learner.operations import compare_versions
 from learner.ports import Network, PriorCarrier, Propagator, Trainer
 from learner.propagation import make_propagator
 from learner.settings import ContractSettings, LearningSettings, PacsSettings, ScpSettings, Settings, load_tasks, read_secret
-from learner.settings_access import ApiSettings
 from learner.storage.store import LocalStore, SystemClock
 from learner.trainer_process import TrainerProcess, stop_with_parent
 
@@ -190,22 +189,6 @@ def _server_tls(settings: ScpSettings) -> ssl.SSLContext:
         return server_tls(*files)
     except OSError as error:
         raise ConfigurationError(f"scp.tls_*_file: {_named(error, files)}; check paths, rights and content") from None
-
-
-def build_api_tls(settings: ApiSettings) -> ssl.SSLContext | None:
-    """TLS of our own HTTP service, or None where it speaks plain HTTP.
-
-    Raises:
-        ConfigurationError: a file with a certificate cannot be read.
-    """
-    if settings.tls_certificate is None:
-        return None
-    files = (settings.tls_certificate, settings.tls_key, settings.client_ca)
-    try:
-        return server_tls(*files)
-    except OSError as error:
-        what = "api.tls_certificate, tls_key, client_ca"
-        raise ConfigurationError(f"{what}: {_named(error, files)}; check paths, rights and content") from None
 
 
 def _named(error: OSError, files: Iterable[Path | None]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from dicom_io.pacs.tls import server_tls
 from learner.cli.console import DEFAULT_CONFIGURATION, Configuration
 from learner.errors import ConfigurationError
 from learner.logs import configure_logs
@@ -51,9 +53,9 @@ def _run(settings: Settings, config: Path, token: str, listening: socket.socket)
 
     from learner.http.access import check_entrance  # noqa: PLC0415 - heavy
     from learner.http.app import create_app  # noqa: PLC0415 - heavy
-    from learner.wiring import build_api_tls, build_node  # noqa: PLC0415 - heavy
+    from learner.wiring import build_node  # noqa: PLC0415 - heavy
 
-    tls = build_api_tls(settings.api)
+    tls = _tls(settings.api)
     node = build_node(settings, config.resolve())
     check_entrance(settings, node.store, token)
     options = uvicorn.Config(
@@ -77,6 +79,21 @@ def _run(settings: Settings, config: Path, token: str, listening: socket.socket)
     finally:
         node.stop()
         node.store.close()
+
+
+def _tls(settings: ApiSettings) -> ssl.SSLContext | None:
+    """TLS of the service, or None where it speaks plain HTTP.
+
+    Raises:
+        ConfigurationError: a file with a certificate cannot be read.
+    """
+    if settings.tls_certificate is None:
+        return None
+    try:
+        return server_tls(settings.tls_certificate, settings.tls_key, settings.client_ca)
+    except OSError as error:
+        what = f"api.tls_certificate, tls_key, client_ca: {error.strerror or error}"
+        raise ConfigurationError(f"{what}; check their paths, rights and content") from None
 
 
 def _stop_on_signals(server: uvicorn.Server) -> None:
