@@ -7,33 +7,28 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from dicom_io.codes import Code
 from dicom_io.snomed import current
 from learner.domain.task import Label, MatchingRule, Task
 from learner.errors import ConfigurationError
+from learner.settings_access import AccessSettings, ApiSettings, Port, Section, is_loopback
 
 _Model = TypeVar("_Model", bound=BaseModel)
-Port = Annotated[int, Field(ge=1, le=65535)]
 OWN_VIEWER = "/ohif/viewer?StudyInstanceUIDs={study}"
 """Address of a study in the viewer that the node serves."""
 AeTitle = Annotated[str, Field(min_length=1, max_length=16)]
-_LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class NodeSettings(_Section):
+class NodeSettings(Section):
     """What this node is called and where it keeps what it knows."""
 
     data: Path = Field(Path("var/apprentice"), description="Folder of store, checkpoints and replay memory.")
     log_format: Literal["json", "text"] = Field("json", description="Form of the log on standard error.")
 
 
-class PacsSettings(_Section):
+class PacsSettings(Section):
     """The archive: where images and drawings are read, and where results go."""
 
     kind: Literal["orthanc", "dicomweb", "dimse", "inbox"] = Field(
@@ -77,7 +72,7 @@ class PacsSettings(_Section):
         return self
 
 
-class ScpSettings(_Section):
+class ScpSettings(Section):
     """The node's own DICOM service. It runs with `pacs.kind` inbox, and with `pacs.retrieve_by` move."""
 
     host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs `allowed_aets`.")
@@ -99,7 +94,7 @@ class ScpSettings(_Section):
 
     @model_validator(mode="after")
     def _is_safe(self) -> Self:
-        if self.host not in _LOOPBACK and not self.allowed_aets:
+        if not is_loopback(self.host) and not self.allowed_aets:
             raise ValueError("an address beyond loopback needs allowed_aets")
         if self.tls and self.tls_certificate_file is None:
             raise ValueError("tls needs tls_certificate_file")
@@ -121,22 +116,7 @@ class ScpSettings(_Section):
         return found
 
 
-class ApiSettings(_Section):
-    """The node's own HTTP service."""
-
-    host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs `token_file`.")
-    port: Port = Field(8075, description="Port to listen on.")
-    token_file: Path | None = Field(None, description="File that holds the bearer token that every request must carry.")
-    viewer_url: str = Field("", description="Address of a study in a viewer, `{study}` for its UID; empty for no link.")
-
-    @model_validator(mode="after")
-    def _token_beyond_loopback(self) -> Self:
-        if self.host not in _LOOPBACK and self.token_file is None:
-            raise ValueError("an address beyond loopback needs token_file")
-        return self
-
-
-class ViewerSettings(_Section):
+class ViewerSettings(Section):
     """OHIF, served by the node on one origin with the archive's DICOMweb."""
 
     folder: Path | None = Field(None, description="Folder of OHIF's built files (`./run viewer` gets it); empty for no viewer.")
@@ -144,14 +124,14 @@ class ViewerSettings(_Section):
     largest_upload_mb: int = Field(512, ge=1, description="Most that the viewer may store at once, in MiB.")
 
 
-class TasksSettings(_Section):
+class TasksSettings(Section):
     """What is segmented."""
 
     folder: Path = Field(Path("tasks"), description="Folder of task files, one TOML file a task.")
     from_annotations: bool = Field(False, description="Whether an annotation that no task matches makes a task of its own.")
 
 
-class ContractSettings(_Section):
+class ContractSettings(Section):
     """The annotation contract: words by which readers say more than a drawing can (whole words, upper and lower case alike)."""
 
     reviewed: tuple[str, ...] = Field(
@@ -167,7 +147,7 @@ class ContractSettings(_Section):
     report_refusals: bool = Field(True, description="Whether a report in the study says why an annotation was not understood.")
 
 
-class AnswerSettings(_Section):
+class AnswerSettings(Section):
     """How triggers are answered."""
 
     propagator: str = Field(
@@ -193,7 +173,7 @@ class AnswerSettings(_Section):
     attempts: int = Field(5, ge=1, description="How often an unexpected failure is tried before the job is parked.")
 
 
-class LearningSettings(_Section):
+class LearningSettings(Section):
     """How the node learns."""
 
     steps: int = Field(20, ge=1, description="Training steps a learn job.")
@@ -212,13 +192,14 @@ class LearningSettings(_Section):
     gate_every: int = Field(6, ge=2, description="How many cases there are to each that is held back.")
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings of a node."""
 
     node: NodeSettings = NodeSettings()
     pacs: PacsSettings = PacsSettings()
     scp: ScpSettings = ScpSettings()
     api: ApiSettings = ApiSettings()
+    access: AccessSettings = AccessSettings()
     viewer: ViewerSettings = ViewerSettings()
     tasks: TasksSettings = TasksSettings()
     contract: ContractSettings = ContractSettings()
@@ -231,7 +212,7 @@ class Settings(_Section):
         return self.api.viewer_url or (OWN_VIEWER if self.viewer.folder is not None else "")
 
 
-class _CodeFile(_Section):
+class _CodeFile(Section):
     value: str = Field(min_length=1, max_length=16)
     scheme: str = Field(min_length=1, max_length=16)
     meaning: str = Field(min_length=1, max_length=64)
@@ -240,7 +221,7 @@ class _CodeFile(_Section):
         return current(Code(self.value, self.scheme, self.meaning))
 
 
-class _MappedCodeFile(_Section):
+class _MappedCodeFile(Section):
     value: str = Field(min_length=1, max_length=16)
     scheme: str = Field(min_length=1, max_length=16)
 
@@ -254,7 +235,7 @@ class _MappedCodeFile(_Section):
         return current(Code(self.value, self.scheme, ""))
 
 
-class _LabelFile(_Section):
+class _LabelFile(Section):
     name: str = Field(min_length=1, max_length=48)
     category: _CodeFile
     type: _CodeFile
@@ -267,7 +248,7 @@ class _LabelFile(_Section):
         return red, green, blue
 
 
-class _MatchFile(_Section):
+class _MatchFile(Section):
     modalities: tuple[str, ...] = Field(min_length=1)
     series_description: str = ""
     body_part: str = ""
@@ -285,7 +266,7 @@ class _MatchFile(_Section):
         return self
 
 
-class _TaskFile(_Section):
+class _TaskFile(Section):
     title: str = Field(min_length=1)
     answer_undrawn: bool = True
     propagator: str = ""

@@ -167,7 +167,7 @@ class Subjects:
     def _drawn(self, round_: Round) -> Subject:
         """An annotation object."""
         file = self._source.fetch(instance_of(round_.trigger_uid))
-        header = inspect(file)
+        header = self._with_reader(inspect(file))
         self._store.records.note_facts(round_.round_id, annotation_uid=header.sop_instance_uid)
         if self._store.records.is_own_object(header.sop_instance_uid):
             raise NothingNew("this object is a result of this node")
@@ -175,7 +175,7 @@ class Subjects:
         if self._priors is not None:
             self._priors.links.note(series)
         images = self._images.get(series, images_of(header))
-        drawing = read_annotation(file, images)
+        drawing = replace(read_annotation(file, images), header=header)
         if _made_by_a_node(drawing):
             raise NothingNew("this object is a result of another node, or of this one before its data was lost")
         task = self._tasks.for_drawing(series, drawing)
@@ -204,6 +204,10 @@ class Subjects:
                 "first_image": [images.slices[0].sop_instance_uid, images.slices[0].frame_number],
             },
         )
+
+    def _with_reader(self, header: AnnotationHeader) -> AnnotationHeader:
+        """The header, with the name of whoever stored the object through the node where it names nobody itself."""
+        return header if header.reader else replace(header, reader=self._store.authors.author_of(header.sop_instance_uid))
 
     def _without(self, round_id: int) -> Subject:
         """A reader took a drawing back: what the others say is answered."""

@@ -10,7 +10,7 @@ import structlog
 import typer
 
 from dicom_io.errors import DicomIoError
-from learner.cli import check, demo, export, look, models, serve, simulate
+from learner.cli import access, check, demo, export, look, models, serve, simulate
 from learner.errors import ApprenticeError
 from learner.logs import configure_logs
 
@@ -31,6 +31,7 @@ app.command()(models.versions)
 app.command()(models.compare)
 app.command()(models.rollback)
 app.command()(export.export)
+app.add_typer(access.app, name="access")
 app.command()(check.doctor)
 app.command()(check.lint)
 app.command()(simulate.simulate)

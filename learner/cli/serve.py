@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from dicom_io.pacs.tls import server_tls
 from learner.cli.console import DEFAULT_CONFIGURATION, Configuration
 from learner.errors import ConfigurationError
 from learner.logs import configure_logs
-from learner.settings import ApiSettings, Settings, load_settings, read_secret
+from learner.settings import Settings, load_settings, read_secret
+from learner.settings_access import ApiSettings
 from learner.trainer_process import NICENESS
 
 if TYPE_CHECKING:
@@ -48,12 +51,16 @@ def trainer(config: Configuration = DEFAULT_CONFIGURATION) -> None:
 def _run(settings: Settings, config: Path, token: str, listening: socket.socket) -> None:
     import uvicorn  # noqa: PLC0415 - heavy
 
+    from learner.http.access import check_entrance  # noqa: PLC0415 - heavy
     from learner.http.app import create_app  # noqa: PLC0415 - heavy
     from learner.wiring import build_node  # noqa: PLC0415 - heavy
 
+    tls = _tls(settings.api)
     node = build_node(settings, config.resolve())
+    check_entrance(settings, node.store, token)
     options = uvicorn.Config(
         create_app(node, token),
+        ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -67,11 +74,26 @@ def _run(settings: Settings, config: Path, token: str, listening: socket.socket)
     node.start()
     try:
         host, port = listening.getsockname()[:2]
-        _log.info("listening", host=host, port=port, token=bool(token))
+        _log.info("listening", host=host, port=port, tls=tls is not None)
         server.run(sockets=[listening])
     finally:
         node.stop()
         node.store.close()
+
+
+def _tls(settings: ApiSettings) -> ssl.SSLContext | None:
+    """TLS of the service, or None where it speaks plain HTTP.
+
+    Raises:
+        ConfigurationError: a file with a certificate cannot be read.
+    """
+    if settings.tls_certificate is None:
+        return None
+    try:
+        return server_tls(settings.tls_certificate, settings.tls_key, settings.client_ca)
+    except OSError as error:
+        what = f"api.tls_certificate, tls_key, client_ca: {error.strerror or error}"
+        raise ConfigurationError(f"{what}; check their paths, rights and content") from None
 
 
 def _stop_on_signals(server: uvicorn.Server) -> None:

@@ -11,11 +11,13 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.types import ASGIApp
 
+from learner.http.access import Access
 from learner.http.guard import Guard
 from learner.http.metrics import registry
 from learner.http.models import Health
 from learner.http.problems import MEDIA_TYPE, Problem, add_handlers, problem
 from learner.http.routes import api_router
+from learner.http.sign_in import sign_in_router
 from learner.http.viewer import viewer_app, viewer_paths
 from learner.node import Node
 from learner.version import __version__
@@ -25,7 +27,15 @@ _ABOUT = (
     "A PACS node that learns to segment by watching a radiologist draw on a few slices. Research use; not a medical device. "
     "Errors are problem details (RFC 9457)."
 )
-_PROBLEMS = {401: "The token is missing or wrong.", 404: "There is no such thing.", 409: "It cannot be done in this state."}
+_PROBLEMS = {
+    400: "The request is none.",
+    401: "Nobody is signed in, and no token was sent that is known.",
+    403: "The role does not suffice, or another site's page asks.",
+    404: "There is no such thing.",
+    409: "It cannot be done in this state.",
+    422: "A parameter is out of range.",
+    429: "Too many requests from this address.",
+}
 
 
 def create_app(node: Node, token: str) -> FastAPI:
@@ -33,7 +43,7 @@ def create_app(node: Node, token: str) -> FastAPI:
 
     Args:
         node: what is served; it is started and stopped by the caller.
-        token: bearer token that every request must carry, but those for the page and for health; empty for none.
+        token: bearer token that may do everything, besides the users and tokens of the store; empty for none.
     """
     app = FastAPI(
         title="PACS Apprentice",
@@ -45,20 +55,30 @@ def create_app(node: Node, token: str) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         responses={status: _documented(what) for status, what in _PROBLEMS.items()},
     )
-    documented = Depends(HTTPBearer(auto_error=False, description="The token of the file that api.token_file names."))
+    documented = Depends(
+        HTTPBearer(
+            auto_error=False, description="A token of `apprentice access add-token`, or of the file that api.token_file names."
+        )
+    )
     app.include_router(api_router(node), dependencies=[documented])
     app.include_router(_metrics_router(registry(node)), dependencies=[documented])
     app.include_router(_health_router(node))
+    access = Access(node.settings, node.store, token)
+    app.include_router(sign_in_router(access))
     _add_page(app)
     add_handlers(app)
-    app.add_middleware(Guard, token=token, beside=_viewer(node))
+    app.add_middleware(Guard, access=access, beside=_viewer(node))
     return app
 
 
 def _viewer(node: Node) -> dict[str, ASGIApp]:
     """OHIF and its way to the archive, where the node serves it."""
     viewer, pacs = node.settings.viewer, node.settings.pacs
-    return dict.fromkeys(viewer_paths(viewer.folder), viewer_app(viewer, pacs)) if viewer.folder is not None else {}
+    return (
+        dict.fromkeys(viewer_paths(viewer.folder), viewer_app(viewer, pacs, node.store.authors))
+        if viewer.folder is not None
+        else {}
+    )
 
 
 def _documented(what: str) -> dict[str, object]:

@@ -12,6 +12,8 @@ from learner.domain.case import Case, Round, RoundState
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.gate import Verdict
 from learner.domain.task import Task
+from learner.domain.user import Role
+from learner.http.names import ReaderName
 from learner.ports import ResultRecord
 from learner.storage.queries import JobView as StoredJob
 
@@ -33,6 +35,14 @@ class Training(_View):
     """Whether training is held back."""
 
     paused: bool
+
+
+class Me(_View):
+    """Who asks."""
+
+    name: str = Field(description="Of the user or the token; empty where the node asks nobody.")
+    role: Role
+    is_person: bool = Field(description="Whether what is stored is recorded as drawn by this name.")
 
 
 class Health(_View):
@@ -198,7 +208,7 @@ class RoundView(_View):
     case: CaseView | None = Field(description="Its case; null until it is known.")
     trigger_uid: str = Field(description="The archive's identifier of the annotation object, or what named the new series.")
     series_instance_uid: str = Field(description="Series of the annotation object, or of the images in round 0.")
-    reader: str
+    reader: ReaderName = Field(description="Who drew; empty where that is not known, and for machines' tokens.")
     checkpoint: str = Field(description="The version of the model that took part; empty for none.")
     received_at: float = Field(description="POSIX time of the trigger.")
     answered_at: float | None = Field(description="POSIX time at which the whole answer stood in the archive.")

@@ -18,7 +18,7 @@ from learner.operations import NoSuchRound, NoSuchVersion, NothingHeld, NothingT
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger(__name__)
 _REMEDIES = {
-    401: "Send `Authorization: Bearer` with the token of the file that api.token_file names.",
+    401: "Sign in at /sign-in, or send `Authorization: Bearer` with a token (`apprentice access add-token`, api.token_file).",
     404: "See /api/openapi.json for what there is.",
     405: "See the header Allow, and /api/openapi.json.",
     413: "Send less; nothing here needs a large body.",

@@ -24,6 +24,7 @@ from learner.http.models import (
     DriftView,
     JobCount,
     JobView,
+    Me,
     ModelView,
     NodeView,
     ResultView,
@@ -94,6 +95,11 @@ def _add_status(router: APIRouter, node: Node) -> None:
             tasks=tuple(_serving(store, task) for task in node.tasks),
             viewer_url=node.settings.viewer_url,
         )
+
+    @router.get("/me", tags=["node"])
+    def me(request: Request) -> Me:
+        """Who asks, and what they may do."""
+        return Me.model_validate(request.state.user)
 
     @router.get("/jobs", tags=["node"])
     def jobs(state: Annotated[list[JobState] | None, Query()] = None, limit: Limit = 200) -> list[JobView]:

@@ -15,12 +15,16 @@ from pathlib import Path, PurePosixPath
 import httpx2
 from starlette.applications import Starlette
 from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from learner.domain.user import NOBODY, User
 from learner.http.problems import problem
+from learner.http.stow import refused_objects, watched
+from learner.ports import Authors
 from learner.settings import PacsSettings, ViewerSettings
 from learner.wiring import http_access
 
@@ -50,16 +54,17 @@ def viewer_paths(folder: Path) -> tuple[str, ...]:
     return (*_PREFIXES, *(f"/{name}" for name in built))
 
 
-def viewer_app(settings: ViewerSettings, pacs: PacsSettings) -> ASGIApp:
+def viewer_app(settings: ViewerSettings, pacs: PacsSettings, authors: Authors | None = None) -> ASGIApp:
     """The viewer and its way to the archive.
 
     Args:
         settings: where OHIF's files are.
         pacs: the archive.
+        authors: remembers who stored what; None where that is not to be known.
     """
     assert settings.folder is not None, "there is no viewer to serve"
     files = ViewerFiles(settings.folder, settings.configuration or _CONFIGURATION)
-    gateway = Gateway(pacs, settings.largest_upload_mb * 2**20)
+    gateway = Gateway(pacs, settings.largest_upload_mb * 2**20, authors)
     routes = [
         Route("/ohif", files.index),
         Route("/ohif/{path:path}", files.below),
@@ -119,9 +124,11 @@ class Gateway:
     Args:
         pacs: the archive, its DICOMweb root and the node's credentials.
         largest_upload: bytes of a request to store, at most.
+        authors: remembers who stored what, because neither viewer nor archive does.
     """
 
-    def __init__(self, pacs: PacsSettings, largest_upload: int) -> None:
+    def __init__(self, pacs: PacsSettings, largest_upload: int, authors: Authors | None = None) -> None:
+        self._authors = authors
         self._root = pacs.dicomweb_root.strip("/")
         self._largest = largest_upload
         access = http_access(pacs)
@@ -148,20 +155,47 @@ class Gateway:
             return problem(405, "storing is passed on, nothing else", headers={"Allow": "GET"})
         if int(request.headers.get("content-length", "0")) > self._largest:
             return problem(413, f"more than {self._largest // 2**20} MiB at once", "Raise viewer.largest_upload_mb.")
-        return await self._pass_on(request, f"/{self._root}/{path}")
+        user: User = getattr(request.state, "user", NOBODY)
+        if request.method == "POST" and user.is_person and self._authors is not None:
+            return await self._store_for(user, self._authors, request, f"/{self._root}/{path}")
+        body = self._limited(request) if request.method == "POST" else None
+        return await self._pass_on(request, f"/{self._root}/{path}", body)
 
     async def wado(self, request: Request) -> Response:
         """WADO-URI (PS3.18 section 9)."""
         return await self._pass_on(request, "/wado")
 
-    async def _pass_on(self, request: Request, path: str) -> Response:
+    async def _store_for(self, user: User, authors: Authors, request: Request, path: str) -> Response:
+        """Stores what somebody drew, and remembers whose it is.
+
+        It is remembered before the archive has the whole object: the node may hear of it before the archive's answer is here.
+        What the archive then refuses is forgotten.
+        """
+        claimed: list[str] = []
+
+        async def claim(uid: str) -> None:
+            if await run_in_threadpool(authors.claim, uid, user.name):
+                claimed.append(uid)
+
+        body = watched(self._limited(request), request.headers.get("content-type", ""), claim)
+        answer = await self._pass_on(request, path, body)
+        if not isinstance(answer, StreamingResponse):  # the archive did not answer: nobody knows what it has
+            return answer
+        content = b"".join([bytes(chunk) async for chunk in answer.body_iterator])  # type: ignore[arg-type]  # all are bytes
+        refused = set(claimed) if answer.status_code >= 400 else refused_objects(content) & set(claimed)
+        if refused:
+            await run_in_threadpool(authors.disclaim, refused, user.name)
+        kept = {name: value for name, value in answer.headers.items() if name != "content-length"}
+        return Response(content, answer.status_code, kept, background=answer.background)
+
+    async def _pass_on(self, request: Request, path: str, body: AsyncIterator[bytes] | None = None) -> Response:
         headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
         headers["Host"] = request.headers.get("host", "")  # Orthanc makes addresses of it
         sent = self._client.build_request(
             request.method,
             f"{path}?{request.url.query}" if request.url.query else path,
             headers=headers,
-            content=self._limited(request) if request.method == "POST" else None,
+            content=body,
         )
         try:
             answer = await self._client.send(sent, stream=True)

@@ -19,18 +19,11 @@ from learner.domain.example import Example, Withdrawal
 from learner.domain.job import Job, JobKind
 from learner.domain.pooling import Evidence
 from learner.domain.task import Label, Task
+from learner.ports.authors import Authors
 from learner.ports.models import Checkpoints, Lessons
 
 REFUSAL = "refusal"
 """Kind of the result that says in the study why an annotation was not understood."""
-
-
-class Clock(Protocol):
-    """Time, so that tests own it."""
-
-    def now(self) -> float:
-        """POSIX time in seconds."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +383,11 @@ class Store(Protocol):
     @property
     def files(self) -> CaseFiles:
         """Arrays and outgoing objects."""
+        ...
+
+    @property
+    def authors(self) -> Authors:
+        """Who stored what through the node."""
         ...
 
     def transaction(self) -> AbstractContextManager[None]:

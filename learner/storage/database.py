@@ -81,7 +81,15 @@ _VERSION_4 = """
 CREATE TABLE study_patients (study_uid TEXT PRIMARY KEY, patient_key TEXT NOT NULL) STRICT;
 CREATE INDEX study_patients_key ON study_patients (patient_key);
 """
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4)
+_VERSION_5 = """
+CREATE TABLE accounts (
+    name TEXT PRIMARY KEY, kind TEXT NOT NULL, role TEXT NOT NULL, secret TEXT NOT NULL, created_at REAL NOT NULL) STRICT;
+CREATE UNIQUE INDEX accounts_token ON accounts (secret) WHERE kind = 'token';
+CREATE TABLE sessions (
+    digest TEXT PRIMARY KEY, name TEXT NOT NULL, opened_at REAL NOT NULL, used_at REAL NOT NULL) STRICT;
+CREATE TABLE stored_by (sop_uid TEXT PRIMARY KEY, name TEXT NOT NULL, stored_at REAL NOT NULL) STRICT;
+"""
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
 """What each version of the schema adds to the one before; never changed once released."""
 SCHEMA_VERSION = len(_MIGRATIONS)
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from learner.errors import StoreError
 from learner.ports import Clock
+from learner.storage.accounts import KeyedHash, SqliteAccounts
+from learner.storage.authors import SqliteAuthors
 from learner.storage.checkpoints import LocalCheckpoints
 from learner.storage.database import Database
 from learner.storage.files import LocalCaseFiles
@@ -15,6 +17,7 @@ from learner.storage.jobs import SqliteJobs
 from learner.storage.lessons import SqliteLessons
 from learner.storage.queries import Queries
 from learner.storage.records import SqliteRecords
+from learner.storage.sessions import SqliteSessions
 from learner.storage.sweep import FolderLock, sweep
 
 
@@ -49,6 +52,10 @@ class LocalStore:
         self.lessons = SqliteLessons(self._database)
         self.files = LocalCaseFiles(folder)
         self.queries = Queries(self._database)
+        digest = KeyedHash(folder)
+        self.accounts = SqliteAccounts(self._database, clock, digest)
+        self.sessions = SqliteSessions(self._database, clock, digest)
+        self.authors = SqliteAuthors(self._database, clock)
         self._lock: FolderLock | None = None
 
     def take(self) -> int:

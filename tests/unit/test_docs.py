@@ -124,7 +124,10 @@ def test_options_of_apprentice_exist(commands: dict[str, click.Command]) -> None
     through_run = [(page, words) for page, words in _calls("./run") if words[0] in ("demo", "serve")]
     unknown = []
     for page, words in [*_calls("apprentice"), *through_run]:
-        options = {option for parameter in commands[words[0]].params for option in (*parameter.opts, *parameter.secondary_opts)}
+        command = commands[words[0]]
+        if hasattr(command, "commands") and len(words) > 1:
+            command = command.commands[words[1]]
+        options = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         unknown += [(page, word) for word in words[1:] if word.startswith("-") and word.split("=")[0] not in options]
     assert unknown == []
 

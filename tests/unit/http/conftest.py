@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from argon2 import PasswordHasher
 from starlette.testclient import TestClient
 from versions import add_version
 
@@ -24,6 +25,7 @@ from learner.domain.case import RoundEvent
 from learner.domain.contract import ContractNames
 from learner.domain.job import JobKind
 from learner.domain.task import Label, MatchingRule, Task
+from learner.domain.user import Role
 from learner.http.app import create_app
 from learner.node import Node
 from learner.ports import Network, ResultRecord
@@ -119,6 +121,17 @@ def past(node: Node) -> Past:
 
 
 MakeClient = Callable[..., TestClient]
+PASSWORD = "twelve green apples"
+
+
+@pytest.fixture
+def people(node: Node) -> LocalStore:
+    """Users ``reader``, ``operator`` and ``admin`` with :data:`PASSWORD`, hashed at little cost."""
+    accounts = node.store.accounts
+    accounts._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    for role in (Role.READER, Role.OPERATOR, Role.ADMIN):
+        accounts.add_user(str(role), role, PASSWORD)
+    return node.store
 
 
 @pytest.fixture

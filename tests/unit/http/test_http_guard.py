@@ -1,13 +1,15 @@
-"""Who may ask what: the token before every route, limits, and what browsers are told."""
+"""The token of a file, loopback without one, limits, and what browsers are told."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
-from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
+from starlette.types import Message
 
+from learner.http import guard
 from learner.http.app import create_app
 from learner.http.guard import LARGEST_BODY
 from learner.node import Node
@@ -15,61 +17,6 @@ from learner.operations import training_paused
 
 MakeClient = Callable[..., TestClient]
 TOKEN = "only-for-tests"
-OPEN = {("GET", "/"), ("GET", "/health/live"), ("GET", "/health/ready")}
-CLOSED = {
-    ("POST", "/api/nudge"),
-    ("POST", "/api/reconcile"),
-    ("GET", "/api/status"),
-    ("GET", "/api/jobs"),
-    ("GET", "/api/tasks"),
-    ("GET", "/api/models"),
-    ("GET", "/api/models/{model_id}/versions"),
-    ("GET", "/api/models/{model_id}/compare"),
-    ("POST", "/api/models/{model_id}/rollback"),
-    ("GET", "/api/cases"),
-    ("GET", "/api/cases/{case_id}"),
-    ("GET", "/api/series/{series_uid}/rounds"),
-    ("GET", "/api/rounds"),
-    ("GET", "/api/rounds/{round_id}"),
-    ("POST", "/api/rounds/{round_id}/retry"),
-    ("GET", "/api/triggers/{uid}"),
-    ("POST", "/api/training/pause"),
-    ("POST", "/api/training/resume"),
-    ("GET", "/metrics"),
-    ("GET", "/api/openapi.json"),
-}
-ALL = sorted(OPEN | CLOSED)
-VALUES = {"model_id": "prostate", "case_id": "1", "series_uid": "2.25.2", "round_id": "1", "uid": "object-a"}
-
-
-def test_the_table_names_every_route(node: Node) -> None:
-    app = create_app(node, "")
-    found = {(method.upper(), path) for path, methods in app.openapi()["paths"].items() for method in methods}
-    found |= {("GET", route.path) for route in app.routes if isinstance(route, Route)}
-    assert found == OPEN | CLOSED
-    assert [route.path for route in app.routes if isinstance(route, Mount)] == ["/static"]
-
-
-@pytest.mark.parametrize("sent", ["", "wrong", TOKEN + "x", TOKEN[:-1]])
-def test_no_token_and_a_wrong_one_open_only_what_is_open(make_client: MakeClient, sent: str) -> None:
-    client = make_client(TOKEN, sent)
-    answers = {(method, path): client.request(method, path.format(**VALUES)) for method, path in ALL}
-    refused = {route for route, answer in answers.items() if answer.status_code == 401}
-    assert refused == CLOSED
-    for route in refused:
-        assert answers[route].headers["www-authenticate"] == "Bearer"
-        assert answers[route].headers["content-type"] == "application/problem+json"
-        assert "token_file" in answers[route].json()["remedy"]
-
-
-@pytest.mark.usefixtures("past")
-def test_the_right_token_opens_everything(make_client: MakeClient) -> None:
-    client = make_client(TOKEN, TOKEN)
-    found = {(method, path): client.request(method, path.format(**VALUES)).status_code for method, path in ALL}
-    others = {("GET", "/health/ready"): 503, ("POST", "/api/rounds/{round_id}/retry"): 409}
-    others |= {("GET", "/api/models/{model_id}/compare"): 422, ("POST", "/api/models/{model_id}/rollback"): 409}
-    accepted = {("POST", "/api/nudge"): 202, ("POST", "/api/reconcile"): 202}
-    assert found == dict.fromkeys(ALL, 200) | others | accepted
 
 
 def test_what_is_not_there_needs_the_token_too(make_client: MakeClient) -> None:
@@ -123,6 +70,25 @@ def test_a_body_within_the_limit_passes_and_one_beyond_does_not(make_client: Mak
 def test_a_body_that_does_not_say_its_length_is_limited_too(make_client: MakeClient) -> None:
     assert make_client().post("/api/nudge", content=iter([b"x" * LARGEST_BODY])).status_code == 202
     assert make_client().post("/api/nudge", content=iter([b"x" * LARGEST_BODY, b"x"])).status_code == 413
+
+
+def test_a_body_that_does_not_come_is_given_up(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "_SLOWEST_BODY_S", 0.05)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if sent:
+            return {"type": "http.disconnect"}
+        await asyncio.Event().wait()
+        raise AssertionError("nothing comes")
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    path = "/api/nudge"
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [(b"host", b"127.0.0.1")]}
+    asyncio.run(create_app(node, "")(scope, receive, send))
+    assert sent[0]["status"] == 408
 
 
 @pytest.mark.parametrize("length", ["-1", "many", str(10**30)])
