@@ -11,6 +11,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.types import ASGIApp
 
+from learner.http.companion import companion_router
 from learner.http.guard import Guard
 from learner.http.metrics import registry
 from learner.http.models import Health
@@ -47,6 +48,7 @@ def create_app(node: Node, token: str) -> FastAPI:
     )
     documented = Depends(HTTPBearer(auto_error=False, description="The token of the file that api.token_file names."))
     app.include_router(api_router(node), dependencies=[documented])
+    app.include_router(companion_router(node), dependencies=[documented])
     app.include_router(_metrics_router(registry(node)), dependencies=[documented])
     app.include_router(_health_router(node))
     _add_page(app)
