@@ -89,9 +89,9 @@ def companion_router(node: Node) -> APIRouter:
 
 
 def reader_of(request: Request) -> str:
-    """Who is signed in; an empty string for nobody."""
+    """Which person is signed in; an empty string for nobody, and for a machine's token."""
     user = request.scope.get("state", {}).get("user")
-    return str(getattr(user, "name", user) or "")
+    return str(getattr(user, "name", user) or "") if getattr(user, "is_person", True) else ""
 
 
 def _find(store: LocalStore, case_id: int) -> Case:

@@ -35,7 +35,7 @@ class NextSliceView(_View):
     axis: int = Field(description="Array axis that the plane is perpendicular to: 0 for a slice of the series.")
     index: int = Field(description="Its index along that axis, from 0.")
     sop_instance_uid: str = Field(description="Its image; empty for a plane that was not acquired.")
-    frame_number: int = Field(description="Its frame in a multi-frame image, from 1; else 0.")
+    frame_number: int = Field(0, description="Its frame in a multi-frame image, from 1; else 0.")
     score: float
     reason: str
 
