@@ -1,4 +1,4 @@
-"""The companion panel in OHIF, in a real browser on a real Orthanc: from a drawing to its answer, and what a reader says to it."""
+"""The companion panel in OHIF, in a real browser on a real Orthanc: from a drawing to its answer, and what a reader says."""
 
 from __future__ import annotations
 
@@ -20,7 +20,14 @@ from learner.demo.orthanc import LocalOrthanc
 from learner.demo.reader import Reader
 
 pytestmark = [pytest.mark.browser, pytest.mark.orthanc, pytest.mark.slow]
+expect.set_options(timeout=60_000)
 _OHIF = sorted(Path(__file__).resolve().parents[2].glob(".cache/ohif-*/index.html"))
+_STROKE = """() => {
+  const canvas = document.querySelector("canvas.cornerstone-canvas");
+  canvas.dispatchEvent(new PointerEvent("pointerdown", { bubbles: true }));
+  const name = window.cornerstoneTools.Enums.Events.SEGMENTATION_DATA_MODIFIED;
+  window.cornerstone.eventTarget.dispatchEvent(new CustomEvent(name, { detail: { segmentationId: "none" } }));
+}"""
 _PICTURES = os.environ.get("APPRENTICE_PICTURES", "")
 
 
@@ -151,8 +158,12 @@ def test_without_viewports_to_reach_a_slice_is_opened_by_its_address(
     node.archive.store(drawing)
     wanted = node.answered(drawing).facts["guidance"][0]
     page = opened(browser, node, images)
+    page.evaluate(_STROKE)
     page.evaluate("window.cornerstone = undefined")
     page.get_by_role("button", name=f"Go to Slice {wanted['index'] + 1}:").click()
+    expect(page.get_by_text("What you drew and did not save is lost.")).to_be_visible()
+    picture(page, "unsaved")
+    page.get_by_role("button", name="Go", exact=True).click()
     page.wait_for_url(re.compile(f"initialSOPInstanceUID={re.escape(wanted['sop_instance_uid'])}"))
     drawn(page)
     assert wanted["sop_instance_uid"] in shown_image(page)

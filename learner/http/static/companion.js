@@ -7,8 +7,8 @@ const API = "/api/companion";
 const SOON_MS = 1500, LATER_MS = 4000, LATEST_MS = 30000;
 const STATES = {
   undrawn: ["Nothing drawn yet", "quiet"], waiting: ["Waits for images", "wait"], answering: ["Answering …", "wait"],
-  answered: ["Answered", "good"], unchanged: ["Nothing new in the last drawing", "good"],
-  refused: ["Last drawing not understood", "bad"],
+  answered: ["Answered", "good"], unchanged: ["Nothing new in the drawing", "good"],
+  refused: ["Not understood", "bad"],
 };
 const state = {
   studies: [], views: [], shown: "", failures: 0, timer: 0, turn: 0, message: "", asking: null, marked: new Map(), busy: false,
@@ -105,7 +105,7 @@ const accept = (one, slices, done) =>
 // ---- what is shown -----------------------------------------------------------------------------------------------------
 const count = (number, noun) => `${number} ${noun}${number === 1 ? "" : "s"}`;
 const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
-const volume = (ml) => (ml === null ? "–" : `${ml.toFixed(ml < 10 ? 2 : 1)}`);
+const volume = (ml) => (ml === null ? "–" : `${ml.toFixed(ml < 10 ? 2 : ml < 100 ? 1 : 0)}`);
 
 // Readers know no UIDs; what is wrong comes after the colon.
 const words = (reason) => reason.replace(/^(object|instance|series) [0-9.]+: (.)/, (_all, _kind, first) => first.toUpperCase());
