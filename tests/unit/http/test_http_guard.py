@@ -33,13 +33,23 @@ CLOSED = {
     ("GET", "/api/rounds/{round_id}"),
     ("POST", "/api/rounds/{round_id}/retry"),
     ("GET", "/api/triggers/{uid}"),
+    ("GET", "/api/companion/studies/{study_uid}"),
+    ("POST", "/api/companion/cases/{case_id}/accept"),
+    ("POST", "/api/companion/cases/{case_id}/withdraw"),
     ("POST", "/api/training/pause"),
     ("POST", "/api/training/resume"),
     ("GET", "/metrics"),
     ("GET", "/api/openapi.json"),
 }
 ALL = sorted(OPEN | CLOSED)
-VALUES = {"model_id": "prostate", "case_id": "1", "series_uid": "2.25.2", "round_id": "1", "uid": "object-a"}
+VALUES = {
+    "model_id": "prostate",
+    "case_id": "1",
+    "series_uid": "2.25.2",
+    "study_uid": "2.25.1",
+    "round_id": "1",
+    "uid": "object-a",
+}
 
 
 def test_the_table_names_every_route(node: Node) -> None:
@@ -68,6 +78,7 @@ def test_the_right_token_opens_everything(make_client: MakeClient) -> None:
     found = {(method, path): client.request(method, path.format(**VALUES)).status_code for method, path in ALL}
     others = {("GET", "/health/ready"): 503, ("POST", "/api/rounds/{round_id}/retry"): 409}
     others |= {("GET", "/api/models/{model_id}/compare"): 422, ("POST", "/api/models/{model_id}/rollback"): 409}
+    others |= {("POST", f"/api/companion/cases/{{case_id}}/{word}"): 422 for word in ("accept", "withdraw")}
     accepted = {("POST", "/api/nudge"): 202, ("POST", "/api/reconcile"): 202}
     assert found == dict.fromkeys(ALL, 200) | others | accepted
 
