@@ -42,3 +42,13 @@ window.config = {
     },
   ],
 };
+
+// The companion panel: what the node makes of the open study. Without these lines, or without the node, OHIF is as ever.
+try {
+  const companion = document.createElement('script');
+  companion.type = 'module';
+  companion.src = '/static/companion.js';
+  document.head.append(companion);
+} catch (error) {
+  console.debug('no companion panel', error);
+}

@@ -10,6 +10,8 @@ from dicom_io.identifiers import derived_uid, is_valid_uid
 
 MANUFACTURER = "PACS Apprentice"
 """Manufacturer, model and algorithm name of everything written; own results are recognised by it, among others."""
+MACHINE_MADE = frozenset({"AUTOMATIC", "SEMIAUTOMATIC"})
+"""Segment Algorithm Types (0062,0008) of what a computer took part in."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def write_residual_fractional(source: ImageSeries, residual_DHW: FloatArray, ide
     """
     fractions_SHW = np.rint(source.onto_slices(residual_DHW) * np.float32(_MAXIMUM_FRACTION)).astype(np.uint8)
     segment = SegmentDescription(1, "disagreement", _QUANTITY, _DISAGREEMENT, _BAND_COLOURS[2])
-    described = [_description(source, segment, identity, "AUTOMATIC")]
+    described = [machine_segment(source, segment, identity, "AUTOMATIC")]
     dataset = _segmentation_dataset(source, described, identity)
     dataset.ContentLabel, dataset.SegmentsOverlap = "RESIDUAL", "NO"
     dataset.SegmentationType, dataset.SegmentationFractionalType = "FRACTIONAL", "PROBABILITY"
@@ -179,7 +179,7 @@ def _write_labels(
     content = SegmentationContent(
         frames=[Frame(s.number, int(place)) for s in segments for place in np.flatnonzero(present[:, s.number])],
         mask_of=lambda frame: labels_SHW[frame.place] == frame.segment,
-        segments=[_description(source, segment, identity, kind) for segment in segments],
+        segments=[machine_segment(source, segment, identity, kind) for segment in segments],
         overlap=False,
         content_label=content_label,
     )
@@ -220,8 +220,8 @@ def _check_numbers(segments: Sequence[SegmentDescription]) -> None:
         raise ValueError("segments are not numbered 1..n without gaps")
 
 
-def _description(source: ImageSeries, segment: SegmentDescription, identity: ResultIdentity, kind: str) -> Any:
-    """One item of Segment Sequence, made by the algorithm."""
+def machine_segment(source: ImageSeries, segment: SegmentDescription, identity: ResultIdentity, kind: str) -> Any:
+    """One item of Segment Sequence for what the algorithm made; ``kind`` is its Segment Algorithm Type (0062,0008)."""
     with lenient():
         return hd.seg.SegmentDescription(
             segment_number=segment.number,

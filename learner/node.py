@@ -11,10 +11,12 @@ import structlog
 
 from dicom_io.errors import PacsError
 from dicom_io.pacs.scp import StorageScp
+from learner.app.acceptance import Acceptance
 from learner.app.intake import Intake
 from learner.app.respond import Respond
 from learner.app.tasks import TaskBook
 from learner.app.worker import Worker
+from learner.domain.case import Case
 from learner.errors import ConfigurationError
 from learner.settings import Settings
 from learner.storage.store import LocalStore
@@ -58,6 +60,7 @@ class Node:
         respond: Respond,
         trainer: TrainerProcess,
         scp: StorageScp | None = None,
+        acceptance: Acceptance | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -65,6 +68,7 @@ class Node:
         self._intake = intake
         self._trainer = trainer
         self._scp = scp
+        self._acceptance = acceptance
         self._last_intake_at: float | None = None
         self._reconcile_at = 0.0
         self._deleted: set[str] = set()
@@ -110,6 +114,13 @@ class Node:
         except OSError as error:
             where = f"{self.settings.scp.host}:{self.settings.scp.port}"
             raise ConfigurationError(f"{where} cannot be had ({error.strerror}); free it, or set scp.port") from None
+
+    def accept(self, case: Case, round_id: int, slices: Collection[int] | None, reader: str) -> str:
+        """A reader accepts an answer; see :meth:`learner.app.acceptance.Acceptance.accept`, which says what is raised."""
+        assert self._acceptance is not None, "the node was made without what writes acceptances"
+        uid = self._acceptance.accept(case, round_id, slices, reader)
+        self.nudge()
+        return uid
 
     def answer_now(self) -> None:
         """A job became ready."""

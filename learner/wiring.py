@@ -27,6 +27,7 @@ from dicom_io.pacs.port import Archive, Sink
 from dicom_io.pacs.scp import StorageScp
 from dicom_io.pacs.tls import client_tls, server_tls
 from dicom_io.whole_files import write_whole
+from learner.app.acceptance import Acceptance
 from learner.app.compute import Compute
 from learner.app.gate import Gate, GateSettings
 from learner.app.images import SeriesImages
@@ -247,8 +248,11 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     )
     respond_settings = RespondSettings(attempts=settings.answer.attempts, keep_superseded=settings.answer.keep_superseded)
     refusals = Refusals(archive, tasks) if settings.contract.report_refusals else None
-    respond = Respond(archive, build_sink(settings.pacs, archive), store, compute, respond_settings, SystemClock(), refusals)
-    return Node(settings, store, tasks, Intake(archive, store, tasks, links), respond, TrainerProcess(configuration), scp)
+    sink, mark = build_sink(settings.pacs, archive), next(iter(settings.contract.reviewed), "")
+    respond = Respond(archive, sink, store, compute, respond_settings, SystemClock(), refusals)
+    acceptance = Acceptance(archive, sink, store, images, tasks, mark, SystemClock())
+    intake, trainer = Intake(archive, store, tasks, links), TrainerProcess(configuration)
+    return Node(settings, store, tasks, intake, respond, trainer, scp, acceptance)
 
 
 def contract_names(settings: ContractSettings) -> ContractNames:

@@ -17,10 +17,11 @@ from dicom_io.pacs.port import Archive, SeriesStatus
 from learner.app.patients import PatientLinks
 from learner.app.serving import serving_version
 from learner.app.tasks import TaskBook
+from learner.app.withdrawal import take_back
 from learner.domain.case import Round, RoundEvent
 from learner.domain.job import JobKind
 from learner.domain.task import Task
-from learner.domain.trigger import annotation_trigger, images_trigger, instance_of, withdrawal_trigger
+from learner.domain.trigger import annotation_trigger, images_trigger, instance_of
 from learner.ports import Store
 
 ANNOTATION_MODALITIES = frozenset({"SEG", "SR", "RTSTRUCT"})
@@ -113,8 +114,7 @@ class Intake:
     def _withdraw(self, round_: Round) -> int:
         """Takes back the drawing of a deleted annotation object, if its images are still there.
 
-        Archives delete whole studies to make room; that says nothing about what was drawn on them. What repeated the drawing,
-        and so told nothing new, may tell something now.
+        Archives delete whole studies to make room; that says nothing about what was drawn on them.
         """
         assert round_.case_id is not None
         case = self._store.records.find_case(round_.case_id)
@@ -122,13 +122,8 @@ class Intake:
             return 0
         if not self._is_there(case.series_instance_uid):
             return 0
-        with self._store.transaction():
-            self._store.records.note_facts(round_.round_id, withdrawn=True)
-            _log.info("annotation was deleted in the archive, its drawing is withdrawn", round=round_.round_id)
-            for same in self._store.records.unchanged_of(case.case_id):
-                self._store.records.apply(same.round_id, RoundEvent.KNOWLEDGE_LOST, reason="")
-                self._store.jobs.reopen(JobKind.RESPOND, same.round_id)
-            return self._open(withdrawal_trigger(round_.round_id), round_.series_instance_uid, case_id=case.case_id)
+        _log.info("annotation was deleted in the archive", round=round_.round_id)
+        return int(take_back(self._store, round_))
 
     def _is_there(self, series_instance_uid: str, instance_id: str = "") -> bool:
         try:
@@ -170,15 +165,20 @@ class Intake:
 
     def _open_annotation(self, instance_id: str, series: SeriesStatus) -> int:
         """An annotation object; one that was deleted and is sent again counts anew."""
-        uid = series.series_instance_uid
-        taken = self._open(annotation_trigger(instance_id), uid)
+        uid, study = series.series_instance_uid, series.study_instance_uid
+        taken = self._open(annotation_trigger(instance_id), uid, study=study)
         withdrawn = 0 if taken else self._store.records.times_withdrawn(instance_id)
-        return self._open(annotation_trigger(instance_id, withdrawn), uid) if withdrawn else taken
+        return self._open(annotation_trigger(instance_id, withdrawn), uid, study=study) if withdrawn else taken
 
-    def _open(self, trigger_uid: str, series_uid: str, *, case_id: int | None = None, number: int | None = None) -> int:
+    def _open(
+        self, trigger_uid: str, series_uid: str, *, case_id: int | None = None, number: int | None = None, study: str = ""
+    ) -> int:
+        """A round and its job. The study is noted where the case is not known yet: who has it open is told of the round."""
         round_id = self._store.records.open_round(trigger_uid, series_uid, case_id=case_id, number=number)
         if round_id is None:
             return 0
+        if study:
+            self._store.records.note_facts(round_id, study_instance_uid=study)
         self._store.jobs.add(JobKind.RESPOND, round_id)
         _log.info("trigger taken in", round=round_id, series=series_uid, kind="images" if number == 0 else "annotation")
         return 1

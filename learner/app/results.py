@@ -35,7 +35,7 @@ PRIOR_STUDY = "earlier study"
 
 _ACCEPTED = {RESIDUAL_FRACTIONAL: ("fractional",)}
 """Display rules that a kind breaks by its nature; who chooses it accepts that."""
-_FIRST_SERIES_NUMBER, _FIRST_REFUSAL = 100_000, 2_100_000_000
+_FIRST_SERIES_NUMBER, _FIRST_ACCEPTANCE, _FIRST_REFUSAL = 100_000, 2_050_000_000, 2_100_000_000
 _CASES, _ROUNDS, _KINDS, _REFUSALS = 200_000, 1_000, 10, 40_000_000
 _log = structlog.get_logger(__name__)
 
@@ -165,6 +165,11 @@ def series_number(case_id: int, number: int, kind: str) -> int:
     """
     place = (case_id % _CASES) * _ROUNDS + number % _ROUNDS
     return _FIRST_SERIES_NUMBER + place * _KINDS + KINDS.index(kind)
+
+
+def acceptance_series_number(round_id: int) -> int:
+    """Series Number of what a reader accepted of a round's answer, above those of all results."""
+    return _FIRST_ACCEPTANCE + round_id % _REFUSALS
 
 
 def refusal_series_number(round_id: int) -> int:

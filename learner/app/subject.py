@@ -13,7 +13,7 @@ from dicom_io.annotation import AnnotationHeader, Drawing, SparseAnnotation
 from dicom_io.errors import EmptyAnnotation, NotInPacs, UnsupportedObject
 from dicom_io.pacs.port import SeriesStatus, Source
 from dicom_io.read_annotation import inspect, read_annotation
-from dicom_io.results import MANUFACTURER
+from dicom_io.results import MACHINE_MADE, MANUFACTURER
 from dicom_io.volume import ImageSeries
 from learner.app.images import SeriesImages, first_image, images_of
 from learner.app.priors import PriorStudies
@@ -321,7 +321,7 @@ def _made_by_a_node(drawing: Drawing) -> bool:
 
     A report does not say who drew its regions; software like this draws none in it but those of its guidance.
     """
-    machine_made = all(segment.algorithm_type in {"AUTOMATIC", "SEMIAUTOMATIC"} for segment in drawing.segments)
+    machine_made = all(segment.algorithm_type in MACHINE_MADE for segment in drawing.segments)
     return drawing.header.manufacturer == MANUFACTURER and (machine_made or drawing.header.modality == "SR")
 
 

@@ -12,6 +12,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
+from dicom_io.errors import DicomIoError, PacsUnavailable
+from learner.app.acceptance import NothingToAccept
+from learner.app.withdrawal import NothingToWithdraw, NotTheirDrawing
 from learner.errors import ApprenticeError
 from learner.operations import NoSuchRound, NoSuchVersion, NothingHeld, NothingToRetry, NothingToRollBack
 
@@ -74,6 +77,8 @@ def add_handlers(app: FastAPI) -> None:
     def on_no_version_to_serve(_request: Request, error: ApprenticeError) -> JSONResponse:
         return problem(409, str(error), "GET /api/models tells how each model stands.")
 
+    _add_companion_handlers(app)
+
     @app.exception_handler(ApprenticeError)
     @app.exception_handler(sqlite3.Error)
     def on_store(_request: Request, error: Exception) -> JSONResponse:
@@ -83,3 +88,22 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def on_fault(_request: Request, _error: Exception) -> JSONResponse:  # the server logs the traceback
         return problem(500, "an unexpected fault of the node", "Its log has the traceback; please report it.")
+
+
+def _add_companion_handlers(app: FastAPI) -> None:
+    @app.exception_handler(NothingToAccept)
+    def on_nothing_to_accept(_request: Request, error: NothingToAccept) -> JSONResponse:
+        return problem(409, str(error), "GET /api/companion/studies/{study_uid} tells how the case stands.")
+
+    @app.exception_handler(NothingToWithdraw)
+    def on_nothing_to_withdraw(_request: Request, error: NothingToWithdraw) -> JSONResponse:
+        return problem(409, str(error), "Only an answered drawing that was not withdrawn can be taken back.")
+
+    @app.exception_handler(NotTheirDrawing)
+    def on_not_theirs(_request: Request, error: NotTheirDrawing) -> JSONResponse:
+        return problem(403, str(error), "Its reader may take it back, or somebody who may delete it in the archive.")
+
+    @app.exception_handler(DicomIoError)
+    def on_archive(_request: Request, error: DicomIoError) -> JSONResponse:
+        _log.warning("archive", code=error.code, reason=str(error))
+        return problem(503 if isinstance(error, PacsUnavailable) else 502, f"{error.subject}: {error.problem}", error.remedy)

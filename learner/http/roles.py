@@ -35,6 +35,9 @@ NEEDED: dict[tuple[str, str], Role] = {
     ("GET", "/api/rounds/{round_id}"): _READER,
     ("POST", "/api/rounds/{round_id}/retry"): _OPERATOR,
     ("GET", "/api/triggers/{uid}"): _READER,
+    ("GET", "/api/companion/studies/{study_uid}"): _READER,
+    ("POST", "/api/companion/cases/{case_id}/accept"): _READER,
+    ("POST", "/api/companion/cases/{case_id}/withdraw"): _READER,
     ("POST", "/api/training/pause"): _OPERATOR,
     ("POST", "/api/training/resume"): _OPERATOR,
 }

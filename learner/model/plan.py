@@ -2,8 +2,8 @@
 
 As nnU-Net does (Isensee et al., Nature Methods 2021), shape and spacing decide; unlike it, the budget is that of a CPU which
 works beside readers: about 0.1-0.3 s a training step. Near-isotropic data get a small 3D U-Net. Thick slices get a 2.5D
-network: five neighbouring slices in, the labels of the middle one out; on few cases it learns much faster than 3D. Its pixels are
-1 to 1.5 mm: a step then sees twice as many slices, which counts for more than sharper ones (decision 0023).
+network: five neighbouring slices in, the labels of the middle one out; on few cases it learns much faster than 3D. Its pixels
+are 1 to 1.5 mm: a step then sees twice as many slices, which counts for more than sharper ones (decision 0023).
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ class Records(Protocol):
         ...
 
     def times_withdrawn(self, instance_id: str) -> int:
-        """How often the annotation object with that identifier was withdrawn."""
+        """How often the annotation object with that identifier was withdrawn by deleting it in the archive."""
         ...
 
     def waiting_for(self, series_instance_uid: str) -> tuple[Round, ...]:

@@ -79,6 +79,20 @@ class Queries:
         )
         return [as_round(row) for row in rows]
 
+    def cases_of_study(self, study_instance_uid: str) -> list[Case]:
+        """Cases of a study, oldest first."""
+        rows = self._db.rows("SELECT * FROM cases WHERE study_uid = ? ORDER BY case_id", (study_instance_uid,))
+        return [as_case(row) for row in rows]
+
+    def rounds_of_study(self, study_instance_uid: str) -> list[Round]:
+        """Rounds of a study's cases, and of annotations in it whose case is not known, newest first."""
+        rows = self._db.rows(
+            "SELECT * FROM rounds WHERE case_id IN (SELECT case_id FROM cases WHERE study_uid = ?1) "
+            "OR (case_id IS NULL AND json_extract(facts, '$.study_instance_uid') = ?1) ORDER BY round_id DESC",
+            (study_instance_uid,),
+        )
+        return [as_round(row) for row in rows]
+
     def find_trigger(self, trigger_uid: str) -> Round | None:
         """The latest round of a trigger: the archive's identifier, or the SOP Instance UID, of the annotation object."""
         row = self._db.row(

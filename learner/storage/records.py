@@ -153,7 +153,7 @@ class SqliteRecords:
         """See :meth:`learner.ports.Records.times_withdrawn`."""
         row = self._db.row(
             "SELECT count(*) FROM rounds WHERE (trigger_uid = ?1 OR (trigger_uid > ?1 || '#' AND trigger_uid < ?1 || '$')) "
-            "AND json_extract(facts, '$.withdrawn') IS NOT NULL",
+            "AND json_extract(facts, '$.withdrawn') IS NOT NULL AND json_extract(facts, '$.withdrawn_by') IS NULL",
             (instance_id,),
         )
         return int(row[0]) if row else 0

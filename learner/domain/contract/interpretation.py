@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dicom_io.annotation import Drawing, PlaneKind, SparseAnnotation
+from dicom_io.results import MACHINE_MADE, MANUFACTURER
 from learner.domain.contract.accumulation import combine
 from learner.domain.contract.edited import Compared, EarlierAnswer, compared, without_copies
 from learner.domain.contract.known import known_on_planes
@@ -62,10 +63,11 @@ def interpret(
     strokes = compared([(s, label) for s, label in said.strokes if label is not None], drawing, answers, slices)
     background = [segment for segment, label in said.strokes if label is None]
     scope = Scope(len(task.labels), drawing.header, slices, answers[-1] if answers else None)
+    ours = _shows_ours(said, drawing)
     parts = (
-        *accepted(said.reviewed, drawn, scope),
+        *accepted(said.reviewed, drawn, scope, shows_all=ours),
         declared_complete(said.complete, drawn, scope),
-        _drawn(drawn, scope),
+        None if ours else _drawn(drawn, scope),
         stroked(strokes, background, drawn.numbers, scope),
     )
     annotation = combine([part for part in parts if part is not None])
@@ -74,9 +76,15 @@ def interpret(
         edited=drawn.change.repeats or strokes.change.repeats,
         unknown_labels=said.unknown,
         remarks=tuple(_remarks(said, drawn, drawing, task)),
-        share_changed=max(drawn.change.share, strokes.change.share),
+        share_changed=0.0 if ours else max(drawn.change.share, strokes.change.share),
         accepted=annotation is not None and any(plane.kind is PlaneKind.CONFIRMED for plane in annotation.planes),
     )
+
+
+def _shows_ours(said: Sorted, drawing: Drawing) -> bool:
+    """Whether all that the object shows is what software like this made: such an object accepts, and draws nothing."""
+    made = all(segment.algorithm_type in MACHINE_MADE for segment, _ in said.drawn)
+    return drawing.header.manufacturer == MANUFACTURER and bool(said.drawn) and made
 
 
 def _drawn(drawn: Compared, scope: Scope) -> SparseAnnotation | None:

@@ -35,18 +35,21 @@ class Scope:
         return frozenset(range(1, self.label_count + 1))
 
 
-def accepted(reviewed: Sequence[Marked], drawn: Compared, scope: Scope) -> Iterator[SparseAnnotation]:
+def accepted(
+    reviewed: Sequence[Marked], drawn: Compared, scope: Scope, *, shows_all: bool = False
+) -> Iterator[SparseAnnotation]:
     """What each mark of reviewed slices confirms.
 
     That is what the object shows on the marked slices, or the newest answer where the object shows nothing and is not
-    an edited answer, or does not define the label. A mark confirms nothing where there is neither.
+    an edited answer, or does not define the label. A mark confirms nothing where there is neither. With ``shows_all`` an object
+    shows all that is accepted; where it shows nothing, that is.
     """
     for segment, label in reviewed:
         numbers = (drawn.numbers or scope.every) if label is None else frozenset({label.number})
         slices = slices_of(segment.mask_DHW) & frozenset(scope.slices)
         own = frozenset[int]()
         if numbers <= drawn.numbers:
-            edited = drawn.change.origin is not None or scope.newest is None
+            edited = shows_all or drawn.change.origin is not None or scope.newest is None
             own = slices if edited else slices & slices_of(np.isin(drawn.labels_DHW, list(numbers)))
         if own:
             yield known_on_planes(drawn.labels_DHW, _confirmed(own), numbers, scope.label_count, scope.header)

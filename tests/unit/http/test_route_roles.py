@@ -44,11 +44,21 @@ TABLE: dict[Route, tuple[Role, int]] = {
     ("GET", "/api/rounds/{round_id}"): (READER, 200),
     ("POST", "/api/rounds/{round_id}/retry"): (OPERATOR, 409),
     ("GET", "/api/triggers/{uid}"): (READER, 200),
+    ("GET", "/api/companion/studies/{study_uid}"): (READER, 200),
+    ("POST", "/api/companion/cases/{case_id}/accept"): (READER, 422),
+    ("POST", "/api/companion/cases/{case_id}/withdraw"): (READER, 422),
     ("POST", "/api/training/pause"): (OPERATOR, 200),
     ("POST", "/api/training/resume"): (OPERATOR, 200),
 }
 """The role that each route needs, and what it answers whoever has it, in a node where something happened."""
-VALUES = {"model_id": "prostate", "case_id": "1", "series_uid": "2.25.2", "round_id": "1", "uid": "object-a"}
+VALUES = {
+    "model_id": "prostate",
+    "case_id": "1",
+    "series_uid": "2.25.2",
+    "study_uid": "2.25.1",
+    "round_id": "1",
+    "uid": "object-a",
+}
 CLOSED = {route: need for route, (need, _) in TABLE.items() if need is not ANYBODY}
 TOKEN = "only-for-tests"
 BELOW = {READER: ANYBODY, OPERATOR: READER, ADMIN: OPERATOR}
