@@ -34,6 +34,7 @@ from learner.http.models import (
     TaskView,
     Training,
 )
+from learner.http.page_routes import page_router
 from learner.node import Node
 from learner.storage.store import LocalStore
 from learner.version import __version__
@@ -59,6 +60,7 @@ def api_router(node: Node) -> APIRouter:
     _add_cases(router, node.store)
     _add_rounds(router, node)
     _add_training(router, node.store)
+    router.include_router(page_router(node))
     return router
 
 
@@ -93,6 +95,7 @@ def _add_status(router: APIRouter, node: Node) -> None:
             jobs=tuple(JobCount(kind=kind, state=state, count=count) for (kind, state), count in counts),
             tasks=tuple(_serving(store, task) for task in node.tasks),
             viewer_url=node.settings.viewer_url,
+            revision=store.overview.revision(),
         )
 
     @router.get("/jobs", tags=["node"])
@@ -128,10 +131,10 @@ def _add_models(router: APIRouter, node: Node) -> None:
         return [_model(node, model_id) for model_id in dict.fromkeys(task.model_id for task in node.tasks)]
 
     @router.get("/models/{model_id}/versions", tags=["models"])
-    def versions(model_id: ModelName) -> list[CheckpointView]:
+    def versions(model_id: ModelName, limit: Limit = 200, offset: Offset = 0) -> list[CheckpointView]:
         """All versions of a model that there ever were, newest first, each with the gate's verdict."""
         _known(node, model_id)
-        return [CheckpointView.of(checkpoint) for checkpoint in store.checkpoints.versions(model_id)]
+        return [CheckpointView.of(checkpoint) for checkpoint in store.checkpoints.page(model_id, limit, offset)]
 
     @router.get("/models/{model_id}/compare", tags=["models"])
     def compare(model_id: ModelName, one: VersionName, other: VersionName) -> ComparisonView:
@@ -238,7 +241,7 @@ def _add_training(router: APIRouter, store: LocalStore) -> None:
 
 def _serving(store: LocalStore, task: Task) -> ServingView:
     serving = serving_version(store.checkpoints, task)
-    newest = next(iter(store.checkpoints.history(task.model_id)), None)
+    newest = next(iter(store.checkpoints.page(task.model_id, 1)), None)
     return ServingView(
         task_id=task.task_id,
         title=task.title,

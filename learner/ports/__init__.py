@@ -1,7 +1,7 @@
 """What the use cases need from the world, as small protocols. Archives: :mod:`dicom_io.pacs.port`."""
 
 from learner.ports.models import Checkpoints, Lesson, Lessons
-from learner.ports.numerics import LearnReport, Network, PriorCarrier, Propagator, Trainer
+from learner.ports.numerics import LearnReport, Network, PriorCarrier, Propagator, Remembered, Trainer
 from learner.ports.store import (
     REFUSAL,
     CaseFiles,
@@ -27,6 +27,7 @@ __all__ = [
     "PriorCarrier",
     "Propagator",
     "Records",
+    "Remembered",
     "ResultRecord",
     "Store",
     "Trainer",

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import SparseAnnotation
+from dicom_io.thumbnails import Thumbnail
 from learner.domain.case import Case, Round, RoundEvent
 from learner.domain.example import Example, Withdrawal
 from learner.domain.job import Job, JobKind
@@ -64,6 +65,7 @@ class CaseRecord:
         labels_DHW: the round's answer, uint8; later drawings are compared with it.
         back_end_CDHW: the network's probabilities, float16, or None without a model.
         evidence: how both ends did on slices left out, or None; later cases learn from it how far to trust each.
+        pictures: a few slices of the answer, small, for the node's page.
     """
 
     drawing: SparseAnnotation | None
@@ -71,6 +73,7 @@ class CaseRecord:
     labels_DHW: npt.NDArray[np.uint8]
     back_end_CDHW: npt.NDArray[np.float16] | None
     evidence: Evidence | None = None
+    pictures: tuple[Thumbnail, ...] = ()
 
 
 class Records(Protocol):
@@ -325,6 +328,14 @@ class CaseFiles(Protocol):
 
     def get_evidence(self, round_id: int) -> Evidence | None:
         """The evidence of the record that ``put_record`` kept; the rest of the record is not read.
+
+        Raises:
+            CorruptFile.
+        """
+        ...
+
+    def get_pictures(self, round_id: int) -> tuple[Thumbnail, ...]:
+        """The pictures of the record that ``put_record`` kept, none in those of earlier versions; the rest is not read.
 
         Raises:
             CorruptFile.

@@ -13,6 +13,7 @@ from learner.storage.database import Database
 from learner.storage.files import LocalCaseFiles
 from learner.storage.jobs import SqliteJobs
 from learner.storage.lessons import SqliteLessons
+from learner.storage.overview import Overview
 from learner.storage.queries import Queries
 from learner.storage.records import SqliteRecords
 from learner.storage.sweep import FolderLock, sweep
@@ -49,6 +50,7 @@ class LocalStore:
         self.lessons = SqliteLessons(self._database)
         self.files = LocalCaseFiles(folder)
         self.queries = Queries(self._database)
+        self.overview = Overview(self._database)
         self._lock: FolderLock | None = None
 
     def take(self) -> int:
