@@ -331,7 +331,6 @@ class StatusView(_View):
     jobs: tuple[JobCount, ...]
     tasks: tuple[ServingView, ...]
     viewer_url: str = Field(description="Address of a study in a viewer, `{study}` for its UID; empty for none.")
-    revision: int = Field(description="Rises with every change of rounds, jobs and versions.")
 
 
 def _json(facts: dict[str, object]) -> dict[str, JsonValue]:

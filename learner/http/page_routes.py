@@ -36,7 +36,7 @@ from learner.http.resources import Resources
 from learner.node import Node
 from learner.storage.overview import CaseSummary, Trouble
 
-LOOK_S = 0.05
+LOOK_S = 0.025
 """Time between two looks whether something changed; one look reads one row."""
 _LARGEST_ID = 2**63 - 1
 _KEPT_PNGS = 512

@@ -28,17 +28,19 @@ function figures(one) {
 function rollback(model, one, serving, act) {
   if (!one.kept) return make("td", { class: "reason" }, "file not kept");
   if (one.name === serving?.name) return make("td", {}, one.pinned ? make("span", { class: "reason" }, "chosen by a person") : null);
+  const refused = one.gate.reason && !one.gate.serve ? ` The gate did not let it serve: ${one.gate.reason}.` : "";
+  const back = serving && one.number < serving.number;
   const go = async () => {
     const answer = await confirmed({
       title: `Let ${one.name} serve?`,
       text: `${serving ? `${serving.name} is taken back, and ${one.name}` : one.name} answers from now on, until a later version is clearly better. `
-        + "Answers that were given stay as they are.",
+        + `Answers that were given stay as they are.${refused}`,
       yes: `Let ${one.name} serve`,
       option: "Training goes on from it, too; what later versions learned is given up",
     });
     if (answer) await act(`/api/models/${encodeURIComponent(model)}/rollback?version=${encodeURIComponent(one.name)}&retrain=${answer.option}`);
   };
-  return make("td", {}, button("Roll back to this", `roll-back-${one.name}`, go, { "aria-label": `Roll back to ${one.name}` }));
+  return make("td", {}, button(back ? "Roll back to this" : "Let it serve", `roll-back-${one.name}`, go, { "aria-label": back ? `Roll back to ${one.name}` : `Let ${one.name} serve` }));
 }
 
 function table([model, versions], act) {

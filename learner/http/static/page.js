@@ -63,17 +63,19 @@ function announce(page) {
 
 const retry = (round) => act(`/api/rounds/${round}/retry`);
 
+/** Everything that is recorded; what an eye looks for first is asked for first. */
 async function all() {
+  announce(await showCases());
+  place("sign-in").hidden = true;
+  place("node").hidden = false;
   const [status, trouble] = await Promise.all([ask("GET", "/api/status"), ask("GET", "/api/overview/trouble")]);
   offerTasks(status.tasks);
   showState(status);
   showTrouble(trouble, retry);
-  announce(await showCases());
-  place("sign-in").hidden = true;
-  place("node").hidden = false;
   await Promise.all([showTasks(status.tasks), showModels(act)]);
 }
 
+/** What no record tells. */
 async function unrecorded() {
   const [status, found] = await Promise.all([ask("GET", "/api/status"), ask("GET", "/api/resources")]);
   showState(status);
@@ -87,12 +89,16 @@ async function act(path) {
 }
 
 async function turn() {
-  const wait = known < 0 ? 0 : WAIT_S;
-  const { revision } = await ask("GET", `/api/changes?after=${Math.max(known, 0)}&wait_s=${wait}`);
-  const [first, changed] = [known < 0, revision !== known];
-  if (changed) await all();
-  if (first || !changed) await unrecorded();
-  known = revision;
+  if (known < 0) {
+    await all();
+    await unrecorded();
+    known = 0; // something may have changed meanwhile: the next look tells
+  } else {
+    const { revision } = await ask("GET", `/api/changes?after=${known}&wait_s=${WAIT_S}`);
+    if (revision === known) await unrecorded();
+    else await all();
+    known = revision;
+  }
   live("Live", "on");
 }
 

@@ -55,7 +55,8 @@ function card([task, curve]) {
   const body = curve.cases.length === 0
     ? [make("p", { class: "empty" }, "No case was drawn yet: the curve begins with the first answered annotation.")]
     : [learningChart(curve), table(task, curve)];
-  return make("article", { class: "task" }, make("header", {}, title, task.checkpoint ? badge("serving") : null), tiles, ...body);
+  return make("article", { class: "task" }, make("header", {}, title, badge(task.checkpoint ? "serving" : "learning")),
+    make("div", { class: "curve" }, tiles, make("div", {}, ...body)));
 }
 
 /** Asks for the curve of each task and shows them. */
