@@ -7,7 +7,7 @@ import time
 from functools import lru_cache
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 
 from dicom_io.thumbnails import Overlay, render
@@ -62,6 +62,7 @@ def _add_changes(router: APIRouter, node: Node) -> None:
 
     @router.get("/changes", tags=["node"])
     async def changes(
+        request: Request,
         after: Annotated[int, Query(ge=0, le=_LARGEST_ID, description="The revision that is known already.")] = 0,
         wait_s: Annotated[float, Query(ge=0, le=4, description="Longest wait for another one.")] = 4.0,
     ) -> Revision:
@@ -70,7 +71,9 @@ def _add_changes(router: APIRouter, node: Node) -> None:
         Shorter than the time that the server gives open requests when it stops.
         """
         until = time.monotonic() + wait_s
-        while (revision := store.overview.revision()) == after and time.monotonic() < until:  # noqa: ASYNC110
+        while (revision := store.overview.revision()) == after and time.monotonic() < until:
+            if await request.is_disconnected():
+                break
             await asyncio.sleep(LOOK_S)  # the trainer, another process, changes the records too: no event tells of it
         return Revision(revision=revision)
 

@@ -35,11 +35,20 @@ CLOSED = {
     ("GET", "/api/triggers/{uid}"),
     ("POST", "/api/training/pause"),
     ("POST", "/api/training/resume"),
+    ("GET", "/api/changes"),
+    ("GET", "/api/resources"),
+    ("GET", "/api/overview/cases"),
+    ("GET", "/api/overview/trouble"),
+    ("GET", "/api/rounds/{round_id}/pictures"),
+    ("GET", "/api/rounds/{round_id}/pictures/{place}"),
+    ("GET", "/api/tasks/{task_id}/learning"),
+    ("GET", "/api/models/{model_id}/memory"),
     ("GET", "/metrics"),
     ("GET", "/api/openapi.json"),
 }
 ALL = sorted(OPEN | CLOSED)
 VALUES = {"model_id": "prostate", "case_id": "1", "series_uid": "2.25.2", "round_id": "1", "uid": "object-a"}
+VALUES |= {"task_id": "prostate", "place": "0"}
 
 
 def test_the_table_names_every_route(node: Node) -> None:
@@ -67,6 +76,7 @@ def test_the_right_token_opens_everything(make_client: MakeClient) -> None:
     client = make_client(TOKEN, TOKEN)
     found = {(method, path): client.request(method, path.format(**VALUES)).status_code for method, path in ALL}
     others = {("GET", "/health/ready"): 503, ("POST", "/api/rounds/{round_id}/retry"): 409}
+    others |= {("GET", "/api/rounds/{round_id}/pictures/{place}"): 404}
     others |= {("GET", "/api/models/{model_id}/compare"): 422, ("POST", "/api/models/{model_id}/rollback"): 409}
     accepted = {("POST", "/api/nudge"): 202, ("POST", "/api/reconcile"): 202}
     assert found == dict.fromkeys(ALL, 200) | others | accepted
