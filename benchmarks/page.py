@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import httpx2
+import psutil
 from browser_harness import Browsing, browsing, driver
 from filled_store import TASK, FilledStore, SetClock
 from node_harness import TASK_FILE, free_port, wait_for
@@ -137,13 +139,14 @@ def main() -> None:
         filled = fill(folder / "data", wanted.cases, wanted.rounds)
         process = serve(folder, port)
         try:
-            figures = measure(browser, f"http://127.0.0.1:{port}/", filled, wanted.runs, wanted.screenshot)
+            figures = measure(browser, process.pid, f"http://127.0.0.1:{port}/", filled, wanted.runs, wanted.screenshot)
         finally:
             process.terminate()
             process.wait(timeout=60)
             filled.store.close()
         assert not browser.errors, browser.errors
-    print(f"{wanted.cases} cases, {wanted.rounds} rounds of task {TASK.task_id}; {wanted.runs} runs; milliseconds\n")
+    print(f"{wanted.cases} cases, {wanted.rounds} rounds of task {TASK.task_id}; {wanted.runs} runs; milliseconds")
+    print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     print(f"{'':56}{'median':>8}{'worst':>8}")
     for what, values in figures.items():
         print(f"{what:56}{statistics.median(values):8.0f}{max(values):8.0f}")
@@ -151,19 +154,30 @@ def main() -> None:
         wanted.json.write_text(json.dumps(figures, indent=1))
 
 
-def measure(browser: Browsing, url: str, filled: FilledStore, runs: int, screenshot: Path | None) -> dict[str, list[float]]:
+def processor_ms(pid: int) -> float:
+    """Milliseconds of processor time that the server has taken so far."""
+    times = psutil.Process(pid).cpu_times()
+    return 1000 * float(times.user + times.system)
+
+
+def measure(
+    browser: Browsing, pid: int, url: str, filled: FilledStore, runs: int, screenshot: Path | None
+) -> dict[str, list[float]]:
     """All figures; the first load, with an empty cache and a cold server, is among them."""
     figures: dict[str, list[float]] = {}
     for _ in range(runs):
+        before = processor_ms(pid)
         for what, value in loads(browser, url).items():
             figures.setdefault(what, []).append(value)
+        figures.setdefault("processor time of the server for one load", []).append(processor_ms(pid) - before)
     page = browser.page()
     page.goto(url)
     until(page, _WHOLE)
     case = filled.case(1)
     page.wait_for_selector(f"#cases tr[data-case='{case}']")
-    values = [update(page, filled, case, place) for place in range(2, runs + 2)]
-    figures["new round: from its commit to its row on the page"] = values
+    figures["new round: from its commit to its row on the page"] = [
+        update(page, filled, case, place) for place in range(2, runs + 2)
+    ]
     if screenshot:
         page.screenshot(path=screenshot, full_page=True)
     page.close()

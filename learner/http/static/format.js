@@ -1,7 +1,7 @@
 // Numbers and times as people read them.
 export const NOTHING = "–";
 
-export const percent = (share) => (share === null || share === undefined ? NOTHING : `${Math.round(100 * share)} %`);
+export const percent = (share) => (share === null || share === undefined ? NOTHING : `${Math.round(100 * share)} %`.replace("-", "\u2212"));
 export const dice = (value) => (value === null || value === undefined ? NOTHING : value.toFixed(2));
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 

@@ -44,7 +44,7 @@ export function figure(one, key) {
   const said = one.kind === "guidance" ? `${name}: ${one.reason}` : `${NAMES[one.kind] ?? one.kind}, ${name}`;
   const caption = make("figcaption", {}, one.link
     ? link(said, one.link, { "data-key": key, title: "Open in the viewer" }) : said);
-  const score = one.score === null || one.score === undefined ? "" : make("span", { class: "score" }, one.score.toFixed(2));
-  if (score) caption.append(" ", score);
+  const score = one.score === null || one.score === undefined ? "" : make("span", { class: "score" }, `worth ${one.score.toFixed(2)}`);
+  if (score) caption.append(" (", score, ")");
   return make("figure", {}, picture(one, "large"), caption);
 }
