@@ -1,11 +1,10 @@
 """What the use cases need from the world, as small protocols. Archives: :mod:`dicom_io.pacs.port`."""
 
+from learner.ports.files import CaseFiles, CaseRecord
 from learner.ports.models import Checkpoints, Lesson, Lessons
 from learner.ports.numerics import LearnReport, Network, PriorCarrier, Propagator, Remembered, Trainer
 from learner.ports.store import (
     REFUSAL,
-    CaseFiles,
-    CaseRecord,
     Clock,
     Jobs,
     Records,
