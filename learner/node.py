@@ -132,6 +132,11 @@ class Node:
             self._reconcile_at = 0.0
         self._intake_worker.wake()
 
+    @property
+    def trainer_pid(self) -> int | None:
+        """Process number of the trainer, or None before it started."""
+        return self._trainer.pid
+
     def status(self) -> NodeStatus:
         """How the parts are."""
         return NodeStatus(self._intake_worker.last_error, self._trainer.alive, self._trainer.restarts, self._last_intake_at)

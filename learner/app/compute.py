@@ -13,6 +13,7 @@ from dicom_io.annotation import PlaneKind
 from dicom_io.volume import ImageSeries
 from learner.app.answering import CaseAnswer, answer_case
 from learner.app.experience import experience
+from learner.app.pictures import pictures_of
 from learner.app.results import ResultFile, ResultSettings, RoundIdentity, build_results
 from learner.app.serving import ServingNetworks
 from learner.app.subject import NothingLeft, NothingNew, Subject, Subjects
@@ -125,6 +126,8 @@ class Compute:
             "seconds_writing": round(time.monotonic() - began - seconds, 3),
         }
         back_end = answered.back_end_CDHW
+        pictures = pictures_of(subject.images, answered.answer)
+        facts["pictures"] = [{"kind": one.kind, "axis": one.axis, "index": one.index} for one in pictures]
         return Computation(
             case_id=subject.case.case_id,
             model_id=subject.task.model_id,
@@ -138,6 +141,7 @@ class Compute:
                 labels_DHW=answered.answer.labels_DHW,
                 back_end_CDHW=back_end.astype(np.float16) if back_end is not None else None,
                 evidence=answered.evidence,
+                pictures=pictures,
             ),
             example=self._example(subject, answered),
             facts=facts,
@@ -202,6 +206,7 @@ def _facts(subject: Subject, answered: CaseAnswer) -> dict[str, object]:
     millilitres = subject.images.volume.geometry.voxel_volume_mm3 / 1000
     return {
         "slices": len(subject.images.slices),
+        "structure_slices": int(answer.labels_DHW[sorted(subject.acquired)].any(axis=(1, 2)).sum()),
         "drawn_slices": list(annotation.planes_of(PlaneKind.DRAWN)) if annotation is not None else [],
         "planes": [[p.axis, p.index, p.kind] for p in annotation.planes] if annotation is not None else [],
         "volumes_ml": {

@@ -252,7 +252,8 @@ class Learn:
         if work.verdict is not None:
             _log.info("judged", model=work.model_id, serves=work.verdict.serve, reason=work.verdict.reason)
         done = "forgotten" if placement is None else "held back" if work.state is None else "learned"
-        _log.info(done, model=work.model_id, round=work.job.round_id, **work.facts)
+        told = {name: value for name, value in work.facts.items() if name != "memory"}
+        _log.info(done, model=work.model_id, round=work.job.round_id, **told)
 
     def _trainer(self, model_id: str, label_counts: Mapping[str, int]) -> _InHand:
         """The trainer of a model in the state of its head, or of the newest version before that which can be read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request
@@ -35,11 +36,13 @@ from learner.http.models import (
     TaskView,
     Training,
 )
+from learner.http.page_routes import page_router
 from learner.node import Node
 from learner.storage.store import LocalStore
 from learner.version import __version__
 
 _LARGEST_ID = 2**63 - 1
+_KEPT_CHARTS = 64
 Limit = Annotated[int, Query(ge=1, le=1000, description="Entries at most.")]
 Offset = Annotated[int, Query(ge=0, le=_LARGEST_ID, description="Entries to leave out first.")]
 Number = Annotated[int, InPath(ge=1, le=_LARGEST_ID)]
@@ -60,6 +63,7 @@ def api_router(node: Node) -> APIRouter:
     _add_cases(router, node.store)
     _add_rounds(router, node)
     _add_training(router, node.store)
+    router.include_router(page_router(node))
     return router
 
 
@@ -82,6 +86,11 @@ def _add_status(router: APIRouter, node: Node) -> None:
         node.reconcile_soon()
         return Accepted()
 
+    @lru_cache(maxsize=_KEPT_CHARTS)
+    def charts(task_id: str, _revision: int) -> tuple[DriftView, ...]:
+        """The charts of a task; they stay as they are until something changes."""
+        return tuple(DriftView.of(one) for one in drift_of_task(store.records, task_id))
+
     @router.get("/status", tags=["node"])
     def status() -> StatusView:
         """The node at a glance."""
@@ -92,7 +101,7 @@ def _add_status(router: APIRouter, node: Node) -> None:
             training_paused=operations.training_paused(store),
             rounds=store.queries.round_counts(),
             jobs=tuple(JobCount(kind=kind, state=state, count=count) for (kind, state), count in counts),
-            tasks=tuple(_serving(store, task) for task in node.tasks),
+            tasks=tuple(_serving(store, task, charts(task.task_id, store.overview.revision())) for task in node.tasks),
             viewer_url=node.settings.viewer_url,
         )
 
@@ -134,10 +143,10 @@ def _add_models(router: APIRouter, node: Node) -> None:
         return [_model(node, model_id) for model_id in dict.fromkeys(task.model_id for task in node.tasks)]
 
     @router.get("/models/{model_id}/versions", tags=["models"])
-    def versions(model_id: ModelName) -> list[CheckpointView]:
+    def versions(model_id: ModelName, limit: Limit = 200, offset: Offset = 0) -> list[CheckpointView]:
         """All versions of a model that there ever were, newest first, each with the gate's verdict."""
         _known(node, model_id)
-        return [CheckpointView.of(checkpoint) for checkpoint in store.checkpoints.versions(model_id)]
+        return [CheckpointView.of(checkpoint) for checkpoint in store.checkpoints.page(model_id, limit, offset)]
 
     @router.get("/models/{model_id}/compare", tags=["models"])
     def compare(model_id: ModelName, one: VersionName, other: VersionName) -> ComparisonView:
@@ -242,9 +251,9 @@ def _add_training(router: APIRouter, store: LocalStore) -> None:
         return Training(paused=False)
 
 
-def _serving(store: LocalStore, task: Task) -> ServingView:
+def _serving(store: LocalStore, task: Task, drift: tuple[DriftView, ...]) -> ServingView:
     serving = serving_version(store.checkpoints, task)
-    newest = next(iter(store.checkpoints.history(task.model_id)), None)
+    newest = next(iter(store.checkpoints.page(task.model_id, 1)), None)
     return ServingView(
         task_id=task.task_id,
         title=task.title,
@@ -254,7 +263,7 @@ def _serving(store: LocalStore, task: Task) -> ServingView:
         newest=newest.name if newest is not None else "",
         newest_state=newest.state if newest is not None else "",
         gate=str(newest.gate.get("reason", "")) if newest is not None else "",
-        drift=tuple(DriftView.of(one) for one in drift_of_task(store.records, task.task_id)),
+        drift=drift,
     )
 
 

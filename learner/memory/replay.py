@@ -31,6 +31,7 @@ from learner.domain.example import Example
 from learner.errors import StoreError
 from learner.memory.diversity import descriptor, redundancy
 from learner.memory.files import ExampleFiles, StoredExample
+from learner.ports import Remembered
 
 _log = structlog.get_logger(__name__)
 _LOSS_MEMORY = 0.7
@@ -97,6 +98,16 @@ class ReplayMemory:
     def used_bytes(self) -> int:
         """Bytes that the remembered entries take on disk."""
         return sum(entry.size for entry in self._entries.values())
+
+    def content(self) -> tuple[Remembered, ...]:
+        """What is remembered by task and site, sorted."""
+        groups: dict[tuple[str, str], list[ReplayEntry]] = {}
+        for entry in self._entries.values():
+            groups.setdefault((entry.group, entry.site), []).append(entry)
+        return tuple(
+            Remembered(task, site, len(group), sum(one.size for one in group), len({one.reader for one in group} - {""}))
+            for (task, site), group in sorted(groups.items())
+        )
 
     def tasks(self) -> tuple[str, ...]:
         """Tasks of which something is remembered, sorted."""

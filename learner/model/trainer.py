@@ -123,7 +123,7 @@ class OnlineTrainer:
                 entry = self._store(example, recall=True)
             self._memory.admit(entry)
             self._memory.note_loss(entry.key, float(np.mean(trace.own)) if trace.own else math.nan)
-            return trace.report(len(self._memory))
+            return trace.report(self._memory)
 
         return self._whole_or_not_at_all(work)
 
@@ -139,7 +139,7 @@ class OnlineTrainer:
             trace = _Trace()
             for first in range(0, steps if self._memory.tasks() else 0, _REHEARSAL_STEPS):
                 self._train(min(_REHEARSAL_STEPS, steps - first), between_steps, None, trace)
-            return trace.report(len(self._memory))
+            return trace.report(self._memory)
 
         return self._whole_or_not_at_all(work)
 
@@ -263,12 +263,13 @@ class _Trace:
     own: list[float] = field(default_factory=list)
     replayed: int = 0
 
-    def report(self, remembered: int) -> LearnReport:
+    def report(self, memory: ReplayMemory) -> LearnReport:
         quarter = max(1, len(self.losses) // 4)
         return LearnReport(
             steps=len(self.losses),
             loss_first=float(np.mean(self.losses[:quarter])) if self.losses else math.nan,
             loss_last=float(np.mean(self.losses[-quarter:])) if self.losses else math.nan,
             replayed=self.replayed,
-            remembered=remembered,
+            remembered=len(memory),
+            memory=memory.content(),
         )

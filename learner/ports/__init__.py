@@ -2,12 +2,11 @@
 
 from learner.ports.authors import Authors
 from learner.ports.clock import Clock
+from learner.ports.files import CaseFiles, CaseRecord
 from learner.ports.models import Checkpoints, Lesson, Lessons
-from learner.ports.numerics import LearnReport, Network, PriorCarrier, Propagator, Trainer
+from learner.ports.numerics import LearnReport, Network, PriorCarrier, Propagator, Remembered, Trainer
 from learner.ports.store import (
     REFUSAL,
-    CaseFiles,
-    CaseRecord,
     Jobs,
     Records,
     ResultRecord,
@@ -29,6 +28,7 @@ __all__ = [
     "PriorCarrier",
     "Propagator",
     "Records",
+    "Remembered",
     "ResultRecord",
     "Store",
     "Trainer",

@@ -75,6 +75,25 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Remembered:
+    """What the replay memory holds of one task and site.
+
+    Attributes:
+        task_id: the task.
+        site: keyed hash of the site; empty where that is not known.
+        cases: number of cases.
+        size: bytes on disk.
+        readers: number of readers who drew them, as far as they are known.
+    """
+
+    task_id: str
+    site: str
+    cases: int
+    size: int
+    readers: int
+
+
+@dataclass(frozen=True, slots=True)
 class LearnReport:
     """What one learn job did.
 
@@ -84,6 +103,7 @@ class LearnReport:
         loss_last: mean loss of the last quarter.
         replayed: how many of the examples drawn came from the replay memory.
         remembered: examples in the replay memory afterwards.
+        memory: these by task and site.
     """
 
     steps: int
@@ -91,6 +111,7 @@ class LearnReport:
     loss_last: float
     replayed: int
     remembered: int
+    memory: tuple[Remembered, ...] = ()
 
 
 class Trainer(Protocol):

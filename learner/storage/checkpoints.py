@@ -113,6 +113,11 @@ class LocalCheckpoints:
         rows = self._db.rows("SELECT * FROM checkpoints WHERE model_id = ? ORDER BY number DESC", (model_id,))
         return tuple(_checkpoint(row) for row in rows)
 
+    def page(self, model_id: str, limit: int, offset: int = 0) -> tuple[Checkpoint, ...]:
+        """Versions of a model, newest first, some of them."""
+        sql = "SELECT * FROM checkpoints WHERE model_id = ? ORDER BY number DESC LIMIT ? OFFSET ?"
+        return tuple(_checkpoint(row) for row in self._db.rows(sql, (model_id, limit, offset)))
+
     def read(self, checkpoint: Checkpoint) -> bytes:
         """See :meth:`learner.ports.Checkpoints.read`."""
         state = read_whole(self._folder / checkpoint.path)

@@ -89,7 +89,26 @@ CREATE TABLE sessions (
     digest TEXT PRIMARY KEY, name TEXT NOT NULL, opened_at REAL NOT NULL, used_at REAL NOT NULL) STRICT;
 CREATE TABLE stored_by (sop_uid TEXT PRIMARY KEY, name TEXT NOT NULL, stored_at REAL NOT NULL) STRICT;
 """
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5)
+_VERSION_6 = """
+CREATE INDEX rounds_state ON rounds (state);
+CREATE TABLE revision (place INTEGER PRIMARY KEY CHECK (place = 1), number INTEGER NOT NULL) STRICT;
+INSERT INTO revision VALUES (1, 1);
+CREATE TRIGGER rounds_added AFTER INSERT ON rounds BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER rounds_changed AFTER UPDATE ON rounds BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER rounds_removed AFTER DELETE ON rounds BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER jobs_added AFTER INSERT ON jobs BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER jobs_changed AFTER UPDATE OF state, reason ON jobs BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER jobs_removed AFTER DELETE ON jobs BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER checkpoints_added AFTER INSERT ON checkpoints BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER checkpoints_changed AFTER UPDATE ON checkpoints BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER lessons_added AFTER INSERT ON lessons BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER lessons_changed AFTER UPDATE ON lessons BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER lessons_removed AFTER DELETE ON lessons BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER flags_added AFTER INSERT ON flags BEGIN UPDATE revision SET number = number + 1; END;
+CREATE TRIGGER flags_changed AFTER UPDATE ON flags BEGIN UPDATE revision SET number = number + 1; END;
+"""
+"""A number that rises with everything that a person may want to see; a renewed lease is none of that."""
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
 """What each version of the schema adds to the one before; never changed once released."""
 SCHEMA_VERSION = len(_MIGRATIONS)
 
@@ -120,7 +139,7 @@ class Database:
             if version > SCHEMA_VERSION:
                 raise StoreError(f"{self._path} was written by a newer version (schema {version}); install that version again")
             for script in _MIGRATIONS[version:]:
-                for statement in script.split(";"):
+                for statement in _statements(script):
                     self._connection().execute(statement)
             self._connection().execute(f"PRAGMA user_version = {SCHEMA_VERSION:d}")
         self._connection().execute("PRAGMA foreign_keys = ON")
@@ -170,3 +189,13 @@ class Database:
         if connection is not None:
             connection.close()
             self._local.connection = None
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script, one by one; a trigger's body may hold several of its own."""
+    statement = ""
+    for part in script.split(";"):
+        statement += part + ";"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

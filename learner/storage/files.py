@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from dicom_io.thumbnails import Thumbnail
 from dicom_io.whole_files import write_whole
 from learner.domain.example import Example, Withdrawal
 from learner.domain.pooling import Evidence
@@ -21,6 +22,7 @@ from learner.ports import CaseRecord
 Arrays = dict[str, npt.NDArray[np.generic]]
 _DRAWING = "drawing_"
 _EVIDENCE = "evidence_"
+_PICTURE = "picture_"
 _RECORD_VERSION = 2
 
 
@@ -44,14 +46,14 @@ def pack(arrays: Mapping[str, npt.NDArray[np.generic]], *, compress: bool = True
     return buffer.getvalue()
 
 
-def unpack(content: bytes, name: str, prefix: str = "") -> Arrays:
-    """What :func:`pack` packed; only arrays whose name begins with ``prefix``.
+def unpack(content: bytes | Path, name: str, prefix: str = "") -> Arrays:
+    """What :func:`pack` packed; only arrays whose name begins with ``prefix``. Of a file, only these are read.
 
     Raises:
-        CorruptFile: if it was not packed so, or is cut off.
+        CorruptFile: if it was not packed so, is cut off, or is gone.
     """
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        with np.load(io.BytesIO(content) if isinstance(content, bytes) else content, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files if key.startswith(prefix)}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise CorruptFile(f"{name} is damaged; restore the data folder from its backup") from error
@@ -107,6 +109,28 @@ def evidence_from(arrays: Arrays) -> Evidence | None:
         arrays[_EVIDENCE + "network"].astype(np.float16, copy=False),
         arrays[_EVIDENCE + "slice"].astype(np.uint16, copy=False),
     )
+
+
+def _picture_arrays(pictures: tuple[Thumbnail, ...]) -> Arrays:
+    arrays: Arrays = {}
+    for number, one in enumerate(pictures):
+        arrays |= {
+            f"{_PICTURE}{number}_kind": np.array(one.kind),
+            f"{_PICTURE}{number}_place": np.array([one.axis, one.index], dtype=np.int32),
+            f"{_PICTURE}{number}_grey": one.grey_HW,
+            f"{_PICTURE}{number}_labels": one.labels_HW,
+            f"{_PICTURE}{number}_residual": one.residual_HW,
+        }
+    return arrays
+
+
+def _pictures(arrays: Arrays) -> tuple[Thumbnail, ...]:
+    found: list[Thumbnail] = []
+    while (name := f"{_PICTURE}{len(found)}") + "_kind" in arrays:
+        axis, index = (int(number) for number in arrays[f"{name}_place"].astype(np.int64))
+        parts = (arrays[f"{name}_{part}"].astype(np.uint8, copy=False) for part in ("grey", "labels", "residual"))
+        found.append(Thumbnail(str(arrays[f"{name}_kind"]), axis, index, *parts))
+    return tuple(found)
 
 
 def _example_arrays(example: Example) -> Arrays:
@@ -166,6 +190,7 @@ class LocalCaseFiles:
             arrays["back_end"] = np.round(record.back_end_CDHW.astype(np.float32) * 255).astype(np.uint8)
         if record.evidence is not None:
             arrays |= evidence_arrays(record.evidence)
+        arrays |= _picture_arrays(record.pictures)
         write_whole(self._record(round_id), pack(arrays))
 
     def get_record(self, round_id: int) -> CaseRecord:
@@ -182,12 +207,18 @@ class LocalCaseFiles:
             labels_DHW=arrays["answer"].astype(np.uint8, copy=False),
             back_end_CDHW=None if back_end is None else (back_end.astype(np.float32) / 255).astype(np.float16),
             evidence=evidence_from(arrays),
+            pictures=_pictures(arrays),
         )
 
     def get_evidence(self, round_id: int) -> Evidence | None:
         """See :meth:`learner.ports.CaseFiles.get_evidence`."""
         path = self._record(round_id)
         return evidence_from(unpack(read_whole(path), path.name, _EVIDENCE))
+
+    def get_pictures(self, round_id: int) -> tuple[Thumbnail, ...]:
+        """See :meth:`learner.ports.CaseFiles.get_pictures`."""
+        path = self._record(round_id)
+        return _pictures(unpack(path, path.name, _PICTURE))
 
     def put_outgoing(self, sop_instance_uid: str, file: bytes) -> str:
         """See :meth:`learner.ports.CaseFiles.put_outgoing`."""

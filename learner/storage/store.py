@@ -15,6 +15,7 @@ from learner.storage.database import Database
 from learner.storage.files import LocalCaseFiles
 from learner.storage.jobs import SqliteJobs
 from learner.storage.lessons import SqliteLessons
+from learner.storage.overview import Overview
 from learner.storage.queries import Queries
 from learner.storage.records import SqliteRecords
 from learner.storage.sessions import SqliteSessions
@@ -56,6 +57,7 @@ class LocalStore:
         self.accounts = SqliteAccounts(self._database, clock, digest)
         self.sessions = SqliteSessions(self._database, clock, digest)
         self.authors = SqliteAuthors(self._database, clock)
+        self.overview = Overview(self._database)
         self._lock: FolderLock | None = None
 
     def take(self) -> int:

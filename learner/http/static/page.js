@@ -1,248 +1,131 @@
-// The node's page: asks /api every few seconds and shows what it says. Every text goes in by textContent: descriptions come
-// from DICOM objects, and may hold anything.
-"use strict";
+// The node's page: waits for word of a change, then asks for what it shows. It goes on by itself when the node was away.
+import { Unauthorized, ask, token } from "./api.js";
+import { offerTasks, showCases, startCases } from "./cases.js";
+import { place } from "./dom.js";
+import { showModels } from "./models.js";
+import { showResources, showState, showTrouble } from "./node.js";
+import { showTasks } from "./tasks.js";
+import { startTheme } from "./theme.js";
 
-const EVERY_MS = 3000;
-const KEY = "apprentice-token";
-const place = (id) => document.getElementById(id);
-const opened = new Set(); // rounds whose guidance is unfolded: rows are made anew at each look
-let timer = 0;
-let looking = false;
+const WAIT_S = 4; // longest wait for a change; after it, what no record tells is asked for: processors, the archive
+const AGAIN_MS = 1000;
+let known = -1;
+let running = false;
+let latest = "";
 let sayer = "";
-let shown = "";
 
-class Unauthorized extends Error {}
+const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
-async function ask(method, path) {
-  const token = sessionStorage.getItem(KEY);
-  const headers = token ? { Authorization: `Bearer ${token}` } : {};
-  const response = await fetch(path, { method, headers, cache: "no-store" });
-  if (response.status === 401) throw new Unauthorized();
-  const content = await response.json();
-  if (!response.ok) throw new Error([content.detail, content.remedy].filter(Boolean).join(" "));
-  return content;
-}
-
-function element(name, text = "", className = "") {
-  const made = document.createElement(name);
-  made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
-
-function row(...cells) {
-  const made = document.createElement("tr");
-  for (const cell of cells) {
-    const td = document.createElement("td");
-    if (cell instanceof Node) td.append(cell);
-    else {
-      td.textContent = cell ?? "";
-      if (typeof cell === "number") td.className = "number";
-    }
-    made.append(td);
-  }
-  return made;
-}
-
-function link(text, href) {
-  const made = element("a", text);
-  made.href = href;
-  made.target = "_blank";
-  made.rel = "noopener noreferrer";
-  return made;
-}
-
-function viewerLink(template, study) {
-  if (!template || !study) return null;
-  const url = new URL(template.replaceAll("{study}", encodeURIComponent(study)), location.href);
-  return ["http:", "https:"].includes(url.protocol) ? url.href : null;
-}
-
-function button(text, key, act) {
-  const made = element("button", text);
-  made.type = "button";
-  made.dataset.key = key;
-  made.addEventListener("click", async () => {
-    made.disabled = true;
-    await attempt(act, "button");
-    made.disabled = false;
-    await look();
-  });
-  return made;
-}
-
-const retryButton = (round, where) => button("Retry", `retry-${where}-${round}`, () => ask("POST", `/api/rounds/${round}/retry`));
-const moment = (seconds) => new Date(seconds * 1000).toLocaleString();
-
-function showState(status) {
-  place("version").textContent = status.version;
-  const waiting = status.jobs.filter((job) => job.state === "ready" || job.state === "leased");
-  const count = (kind) => waiting.filter((job) => job.kind === kind).reduce((sum, job) => sum + job.count, 0);
-  const node = status.node;
-  const facts = [
-    ["Archive", node.archive_error || (node.last_intake_at ? `read at ${moment(node.last_intake_at)}` : "not read yet"),
-      node.archive_error ? "error" : ""],
-    ["Trainer", (node.trainer_alive ? "runs" : "does not run") +
-      (node.trainer_restarts ? `, started again ${node.trainer_restarts} times` : ""), node.trainer_alive ? "" : "error"],
-    ["To answer", String(count("respond")), ""],
-    ["To learn", count("learn") + (status.training_paused ? ", paused" : ""), status.training_paused ? "warning" : ""],
-    ["Rounds", Object.entries(status.rounds).map(([state, number]) => `${number} ${state}`).join(", ") || "none", ""],
-  ];
-  place("state").replaceChildren(...facts.flatMap(([name, text, kind]) => [element("dt", name), element("dd", text, kind)]));
-  const training = place("training");
-  training.textContent = status.training_paused ? "Resume training" : "Pause training";
-  training.dataset.path = status.training_paused ? "/api/training/resume" : "/api/training/pause";
-  place("tasks").replaceChildren(...status.tasks.map((task) =>
-    row(task.task_id, task.title, task.checkpoint || "none yet", task.steps, newest(task), drift(task), rollBackButton(task))));
-}
-
-function newest(task) {
-  if (!task.newest) return "";
-  const box = element("div", `${task.newest} `);
-  box.append(element("span", task.newest_state, task.newest_state));
-  if (task.gate) box.append(element("div", task.gate, "reason"));
-  return box;
-}
-
-function drift(task) {
-  const alarms = task.drift.filter((one) => one.alarm);
-  if (alarms.length === 0) return "none";
-  const words = { foresight: "network alone", estimated_dice: "estimated Dice", unchanged: "share left unchanged" };
-  const named = alarms.map((one) => `${words[one.measure] ?? one.measure}${one.site ? ` at site ${one.site.slice(0, 8)}` : ""}`);
-  return element("span", `more correction than usual: ${named.join(", ")}`, "warning");
-}
-
-function rollBackButton(task) {
-  if (!task.checkpoint) return "";
-  return button("Roll back", `roll-back-${task.task_id}`, async () => {
-    const question = `Take back ${task.checkpoint}? The version that served before answers then, until a later one is clearly better.`;
-    if (window.confirm(question)) await ask("POST", `/api/models/${task.model_id}/rollback`);
-  });
-}
-
-function showJobs(jobs) {
-  place("jobs-section").hidden = jobs.length === 0;
-  place("jobs").replaceChildren(...jobs.map((job) => row(
-    `${job.kind} ${job.job_id}`, job.round_id, element("span", job.state, job.state), element("span", job.reason, "reason"),
-    job.state === "parked" ? retryButton(job.round_id, "job") : "")));
-}
-
-function drawn(facts) {
-  if (!Array.isArray(facts.drawn_slices) || !facts.slices) return "";
-  const share = Math.round((100 * facts.drawn_slices.length) / facts.slices);
-  return `${facts.drawn_slices.length} of ${facts.slices} (${share} %)`;
-}
-
-function guidance(round, url) {
-  const wanted = round.facts.guidance ?? [];
-  if (wanted.length === 0) return round.facts.enough ? "enough is drawn" : "";
-  const box = document.createElement("details");
-  box.open = opened.has(round.round_id);
-  box.addEventListener("toggle", () => opened[box.open ? "add" : "delete"](round.round_id));
-  const axes = ["slice", "row plane", "column plane"];
-  const names = wanted.map((one) => `${axes[one.axis] ?? "plane"} ${one.index + 1}`);
-  const more = wanted.length > 1 ? ` and ${wanted.length - 1} more` : "";
-  const summary = element("summary", `${names[0]}${more}${round.facts.enough ? "; little would be gained" : ""}`);
-  summary.dataset.key = `guidance-${round.round_id}`;
-  box.append(summary);
-  const list = document.createElement("ol");
-  wanted.forEach((one, place_) => {
-    const item = document.createElement("li");
-    item.append(url ? link(names[place_], url) : names[place_], ` (${one.score.toFixed(2)}): ${one.reason}`);
-    list.append(item);
-  });
-  box.append(list);
-  return box;
-}
-
-function showRounds(rounds, template) {
-  place("no-rounds").hidden = rounds.length > 0;
-  place("rounds").replaceChildren(...rounds.map((round) => {
-    const url = viewerLink(template, round.case?.study_instance_uid);
-    const state = element("div");
-    state.append(element("span", round.state, round.state));
-    if (round.reason) state.append(element("div", round.reason, "reason"));
-    const seconds = round.answered_at === null ? "" : (round.answered_at - round.received_at).toFixed(1);
-    const dice = (round.facts.estimated_dice ?? []).map((one) => (one === null ? "–" : one.toFixed(2))).join(" ");
-    const canRetry = round.state === "refused" || round.state === "withdrawn";
-    const name = round.case ? String(round.case.case_id) : "";
-    return row(round.round_id, round.case?.task_id, url ? link(name, url) : name, round.number, state, moment(round.received_at),
-      seconds, drawn(round.facts), dice, guidance(round, url),
-      canRetry ? retryButton(round.round_id, "round") : "");
-  }));
-}
-
-// What a button was told stays until the next button; what a look was told, until the next look.
+// What a button was told stays until it is dismissed or a button does better; what a look was told, until the next look.
 function say(text, source) {
   if (text === "" && sayer !== source) return;
-  sayer = source;
+  sayer = text ? source : "";
+  place("problem").hidden = text === "";
   if (place("message").textContent !== text) place("message").textContent = text;
 }
 
-function signIn() {
-  sessionStorage.removeItem(KEY);
-  place("node").hidden = true;
-  place("sign-in").hidden = false;
-  place("token").focus();
+function live(text, state) {
+  if (place("live").textContent !== text) place("live").textContent = text;
+  place("live").dataset.state = state;
 }
 
+function signIn() {
+  if (token.has()) say("That is not this node's token.", "look");
+  token.forget();
+  live("Signed out", "off");
+  place("node").hidden = true;
+  if (place("sign-in").hidden) {
+    place("sign-in").hidden = false;
+    place("token").focus();
+  }
+}
+
+/** Does something and says what goes wrong; gives whether it went well. */
 async function attempt(act, source) {
   try {
     await act();
     say("", source);
     return true;
   } catch (error) {
-    if (error instanceof Unauthorized) {
-      say(sessionStorage.getItem(KEY) ? "That is not this node's token." : "", source);
-      signIn();
-      return false;
-    }
-    say(error instanceof TypeError ? "The node does not answer; trying again." : error.message, source);
-    return true;
+    if (error instanceof Unauthorized) signIn();
+    else if (error instanceof TypeError && source === "look") live("The node does not answer; trying again", "off");
+    else say(error instanceof TypeError ? "The node does not answer. Try again once it is back." : error.message, source);
+    return false;
   }
 }
 
-// Rows are made anew; who is in them with the keyboard stays where they are.
-function keepingFocus(show) {
-  const key = document.activeElement?.dataset?.key;
-  show();
-  if (key) document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
+function announce(page) {
+  const [first] = page.cases;
+  const now = first ? `Case ${first.case_id}, round ${first.number ?? first.round_id}: ${first.state}` : "";
+  if (latest && now !== latest) place("news").textContent = now;
+  latest = now || latest;
 }
 
-async function look() {
-  if (looking) return;
-  looking = true;
-  clearTimeout(timer);
-  const goOn = await attempt(async () => {
-    const [status, rounds, jobs] = await Promise.all([
-      ask("GET", "/api/status"), ask("GET", "/api/rounds?limit=100"), ask("GET", "/api/jobs?state=blocked&state=parked"),
-    ]);
-    place("sign-in").hidden = true;
-    place("node").hidden = false;
-    const now = JSON.stringify([status, rounds, jobs]);
-    if (now === shown) return;
-    shown = now;
-    keepingFocus(() => {
-      showState(status);
-      showJobs(jobs);
-      showRounds(rounds, status.viewer_url);
-    });
-  }, "look");
-  looking = false;
-  if (goOn && !document.hidden) timer = setTimeout(look, EVERY_MS);
+const retry = (round) => act(`/api/rounds/${round}/retry`);
+
+/** Everything that is recorded; what an eye looks for first is asked for first. */
+async function all() {
+  announce(await showCases());
+  place("sign-in").hidden = true;
+  place("node").hidden = false;
+  const [status, trouble] = await Promise.all([ask("GET", "/api/status"), ask("GET", "/api/overview/trouble")]);
+  offerTasks(status.tasks);
+  showState(status);
+  showTrouble(trouble, retry);
+  await Promise.all([showTasks(status.tasks), showModels(act)]);
 }
 
+/** What no record tells. */
+async function unrecorded() {
+  const [status, found] = await Promise.all([ask("GET", "/api/status"), ask("GET", "/api/resources")]);
+  showState(status);
+  showResources(found);
+}
+
+/** What a button does: asks the node (where there is something to ask), then shows what became of it. */
+async function act(path) {
+  await attempt(async () => { if (path) await ask("POST", path); }, "button");
+  await attempt(all, "look");
+}
+
+async function turn() {
+  if (known < 0) {
+    await all();
+    await unrecorded();
+    known = 0; // something may have changed meanwhile: the next look tells
+  } else {
+    const { revision } = await ask("GET", `/api/changes?after=${known}&wait_s=${WAIT_S}`);
+    if (revision === known) await unrecorded();
+    else await all();
+    known = revision;
+  }
+  live("Live", "on");
+}
+
+async function watch() {
+  if (running) return;
+  running = true;
+  while (!document.hidden && place("sign-in").hidden) {
+    if (!await attempt(turn, "look")) {
+      known = -1;
+      await sleep(AGAIN_MS);
+    }
+  }
+  if (place("sign-in").hidden) live("Resting", "off");
+  running = false;
+}
+
+startTheme();
+startCases(() => attempt(showCases, "button"));
 place("sign-in").addEventListener("submit", (event) => {
   event.preventDefault();
-  sessionStorage.setItem(KEY, place("token").value.trim());
+  token.set(place("token").value.trim());
   place("token").value = "";
-  look();
+  place("sign-in").hidden = true;
+  watch();
 });
-place("training").addEventListener("click", async () => {
-  const { path } = place("training").dataset;
-  await attempt(() => ask("POST", path), "button");
-  await look();
-});
-place("reconcile").addEventListener("click", () => attempt(() => ask("POST", "/api/reconcile"), "button"));
-document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
-look();
+place("training").addEventListener("click", () => act(place("training").dataset.path));
+place("reconcile").addEventListener("click", () => act("/api/reconcile"));
+place("dismiss").addEventListener("click", () => say("", sayer));
+document.addEventListener("visibilitychange", () => watch());
+watch();

@@ -11,7 +11,8 @@ from starlette.testclient import TestClient
 from learner.http.app import STATIC
 
 PAGE = (STATIC / "index.html").read_text(encoding="utf-8")
-SCRIPT = (STATIC / "page.js").read_text(encoding="utf-8")
+MODULES = {path.name: path.read_text(encoding="utf-8") for path in sorted(STATIC.glob("*.js"))}
+SCRIPT = "\n".join(MODULES.values())
 STYLE = (STATIC / "page.css").read_text(encoding="utf-8")
 
 
@@ -39,7 +40,7 @@ def test_everything_that_the_page_loads_is_served(client: TestClient) -> None:
     assert client.get("/").text == PAGE
 
 
-@pytest.mark.parametrize("content", [PAGE, SCRIPT, STYLE, (STATIC / "icon.svg").read_text(encoding="utf-8")])
+@pytest.mark.parametrize("content", [PAGE, *MODULES.values(), STYLE, (STATIC / "icon.svg").read_text(encoding="utf-8")])
 def test_no_address_leads_elsewhere(content: str) -> None:
     found = set(re.findall(r"(?:https?:)?//[\w.-]+\.\w+[^\"'\s]*", content))
     assert found <= {"http://www.w3.org/2000/svg"}
@@ -62,23 +63,38 @@ def test_text_is_never_taken_for_markup() -> None:
         "document.write",
         "eval(",
         "Function(",
-        "setAttribute",
         "srcdoc",
     ):
         assert way not in SCRIPT
     assert "textContent" in SCRIPT
+    assert [name for name, text in MODULES.items() if "setAttribute" in text] == ["dom.js"]
+
+
+def test_attributes_are_set_by_name_from_a_list_without_code_or_addresses() -> None:
+    lists = re.findall(r"new Set\(\[(.*?)\]\)", MODULES["dom.js"], re.DOTALL)
+    names = {name for one in lists for name in re.findall(r'"([\w-]+)"', one)}
+    assert {"class", "role", "viewBox"} <= names
+    assert not [name for name in names if name.startswith("on") or name in {"href", "src", "style", "action", "formaction"}]
+
+
+def test_modules_are_small_and_every_one_is_announced_in_the_page() -> None:
+    assert all(text.count("\n") < 300 for text in MODULES.values())
+    announced = {one.removeprefix("/static/") for one in Elements(PAGE).values("src", "href") if one.endswith(".js")}
+    assert announced == set(MODULES)
+    imported = set(re.findall(r'from "\./([\w.]+)"', SCRIPT))
+    assert imported == set(MODULES) - {"page.js"}
 
 
 def test_the_token_lives_no_longer_than_the_tab() -> None:
     assert "sessionStorage" in SCRIPT
-    assert "localStorage" not in SCRIPT
-    assert "cookie" not in SCRIPT
+    assert [name for name, text in MODULES.items() if "localStorage" in text] == ["theme.js"], "colours, nothing else"
+    assert "document.cookie" not in SCRIPT
 
 
 def test_the_script_finds_its_elements() -> None:
     identifiers = Elements(PAGE).values("id")
     assert len(identifiers) == len(set(identifiers))
-    wanted = set(re.findall(r"""place\("([\w-]+)"\)""", SCRIPT))
+    wanted = set(re.findall(r"""\bplace\("([\w-]+)"\)""", SCRIPT))
     assert len(wanted) > 8
     assert wanted <= set(identifiers)
     assert set(Elements(PAGE).values("for", "aria-labelledby")) <= set(identifiers)
@@ -87,8 +103,10 @@ def test_the_script_finds_its_elements() -> None:
 def test_the_script_asks_for_routes_that_exist(client: TestClient) -> None:
     described = client.get("/api/openapi.json").json()["paths"]
     patterns = [re.compile(re.sub(r"\{\w+\}", "[^/]+", path)) for path in described]
-    asked = {re.sub(r"\$\{\w+\}", "1", one).partition("?")[0] for one in re.findall(r"[\"`](/api/[^\"`]+)[\"`]", SCRIPT)}
-    assert {"/api/status", "/api/rounds", "/api/rounds/1/retry", "/api/training/pause"} <= asked
+    texts = re.findall(r"[\"`](/api/[^\"`]+)[\"`]", SCRIPT)
+    asked = {re.sub(r"\$\{[^{}]*\}", "1", one).partition("?")[0] for one in texts}
+    asked = {re.sub(r"^/api/models/1/1$", "/api/models/1/memory", one) for one in asked}
+    assert {"/api/status", "/api/overview/cases", "/api/changes", "/api/training/pause", "/api/rounds/1/retry"} <= asked
     for path in asked:
         assert any(pattern.fullmatch(path) for pattern in patterns), path
 

@@ -47,6 +47,14 @@ TABLE: dict[Route, tuple[Role, int]] = {
     ("GET", "/api/companion/studies/{study_uid}"): (READER, 200),
     ("POST", "/api/companion/cases/{case_id}/accept"): (READER, 422),
     ("POST", "/api/companion/cases/{case_id}/withdraw"): (READER, 422),
+    ("GET", "/api/changes"): (READER, 200),
+    ("GET", "/api/resources"): (READER, 200),
+    ("GET", "/api/overview/cases"): (READER, 200),
+    ("GET", "/api/overview/trouble"): (READER, 200),
+    ("GET", "/api/rounds/{round_id}/pictures"): (READER, 200),
+    ("GET", "/api/rounds/{round_id}/pictures/{place}"): (READER, 404),
+    ("GET", "/api/tasks/{task_id}/learning"): (READER, 200),
+    ("GET", "/api/models/{model_id}/memory"): (READER, 200),
     ("POST", "/api/training/pause"): (OPERATOR, 200),
     ("POST", "/api/training/resume"): (OPERATOR, 200),
 }
@@ -58,6 +66,8 @@ VALUES = {
     "study_uid": "2.25.1",
     "round_id": "1",
     "uid": "object-a",
+    "task_id": "prostate",
+    "place": "0",
 }
 CLOSED = {route: need for route, (need, _) in TABLE.items() if need is not ANYBODY}
 TOKEN = "only-for-tests"

@@ -200,3 +200,13 @@ def test_an_index_from_before_there_were_sites_is_read(make_example: MakeExample
     (entry,) = memory.entries
     assert (entry.site, entry.reader, entry.descriptor) == ("", "", ())
     assert memory.load(entry) is not None
+
+
+def test_what_is_remembered_is_told_by_task_and_site(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    given = [("a", "liver", "x", "r"), ("b", "liver", "x", "s"), ("c", "liver", "", ""), ("d", "spleen", "x", "r")]
+    for key, task, site, reader in given:
+        _remember(memory, replace(make_example(key, task=task), site=site, reader=reader))
+    told = [(one.task_id, one.site, one.cases, one.readers) for one in memory.content()]
+    assert told == [("liver", "", 1, 0), ("liver", "x", 2, 2), ("spleen", "x", 1, 1)]
+    assert sum(one.size for one in memory.content()) == memory.used_bytes

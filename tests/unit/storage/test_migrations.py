@@ -10,6 +10,7 @@ from learner.storage.database import SCHEMA_VERSION, Database
 from learner.storage.store import LocalStore
 
 VERSION_1 = """
+CREATE TABLE flags (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE cases (
     case_id INTEGER PRIMARY KEY, task_id TEXT NOT NULL, study_uid TEXT NOT NULL, series_uid TEXT NOT NULL,
     UNIQUE (task_id, series_uid)) STRICT;
