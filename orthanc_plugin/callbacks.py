@@ -31,7 +31,7 @@ TOLD_SETTINGS = (
     "AuthenticationEnabled",
     "ExecuteLuaEnabled",
 )
-"""Settings of Orthanc that the node's work depends on; they are told as they stand, and nothing else of the configuration is."""
+"""Settings of Orthanc that the node's work depends on. Nothing else of its configuration is told."""
 _FRESH_S = 1.0
 _KINDS = {
     orthanc.ChangeType.NEW_INSTANCE: "NewInstance",

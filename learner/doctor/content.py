@@ -62,7 +62,7 @@ def _what_fails(rule: MatchingRule, series: Sequence[SeriesStatus]) -> str:
     return f"no series fulfils {name} = {getattr(rule, name)!r}"
 
 
-def annotations(site: Site) -> Findings:
+def ignored(site: Site) -> Findings:
     """Annotations that were refused, and why; those that wait; and those in the archive that the node does not know of."""
     if not site.database.exists():
         return

@@ -15,9 +15,7 @@ from learner.errors import ConfigurationError
 _WAIT_S = 3.0
 _LOOK_S = 0.1
 _NUDGE_ROUTE, _STATUS_ROUTE = "/apprentice/nudge", "/apprentice/status"
-_CHECK_URL = (
-    "Check LearnerUrl and TokenFile in section Apprentice of Orthanc's configuration, and that `apprentice serve` runs."
-)
+_CHECK_URL = "Start `apprentice serve`; check LearnerUrl and TokenFile in section Apprentice of Orthanc's configuration."
 
 
 def nudges(site: Site) -> Findings:

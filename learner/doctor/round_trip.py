@@ -41,9 +41,7 @@ def segmentation(site: Site) -> Findings:
     """Three images and a segmentation of them are stored, read back, compared, and deleted."""
     if not site.is_orthanc:
         kind = site.settings.pacs.kind
-        yield warning(
-            f"not tried: what is stored could not be deleted again with pacs.kind = {kind}", "Store by hand, and look."
-        )
+        yield warning(f"not tried: pacs.kind = {kind} cannot delete what was stored", "Store a result by hand, and look.")
         return
     files = _study()
     series = tuple(dict.fromkeys(str(_read(file).SeriesInstanceUID) for file in files))
@@ -97,12 +95,11 @@ def _study() -> list[bytes]:
     mask_DHW = np.zeros(_SHAPE_DHW, np.uint8)
     mask_DHW[1:, 4:12, 5:11] = 1
     scan = Scan("doctor", "Nobody", "test object", voxels_DHW, mask_DHW, Geometry(_SHAPE_DHW, affine, "1.2.3"))
-    order = Order(
-        1, f"doctor-{run}", DESCRIPTION, study_description=DESCRIPTION, body_part="", date=f"{datetime.now(UTC):%Y%m%d}"
-    )
+    now = datetime.now(UTC).replace(tzinfo=None)
+    order = Order(1, f"doctor-{run}", DESCRIPTION, study_description=DESCRIPTION, body_part="", date=f"{now:%Y%m%d}")
     images = [_marked(file) for file in image_series(scan, order)]
     names = (derived_uid("doctor", run, "series"), derived_uid("doctor", run, "object"))
-    identity = ResultIdentity(*names, 2, DESCRIPTION, "doctor", 0, "test", datetime.now(UTC).replace(tzinfo=None))
+    identity = ResultIdentity(*names, 2, DESCRIPTION, "doctor", 0, "test", now)
     return [*images, write_prediction(read_series(images), mask_DHW, [_SEGMENT], identity)]
 
 

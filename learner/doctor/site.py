@@ -19,6 +19,7 @@ from learner.storage.store import LocalStore
 from learner.wiring import http_access
 
 TIMEOUT_S = 5.0
+_TOLD_BY_ORTHANC = ("StableAge", "OverwriteInstances")
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - no address to listen on
 
 
@@ -66,7 +67,7 @@ class Site:
     def orthanc_settings(self) -> dict[str, Any]:
         """Orthanc's settings, as far as they are known."""
         told = self.plugin.get("orthanc")
-        known = {name: self.system[name] for name in ("StableAge", "OverwriteInstances") if name in self.system}
+        known: dict[str, Any] = {name: self.system[name] for name in _TOLD_BY_ORTHANC if name in self.system}
         return known | (told if isinstance(told, dict) else {})
 
     def _told(self, path: str) -> dict[str, Any]:

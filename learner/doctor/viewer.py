@@ -19,7 +19,8 @@ _REQUIRED_ROOTS = ("qidoRoot", "wadoRoot")
 _SCRIPTS = "*.bundle.*.js"
 _INSTALL = "Get OHIF again (`./run viewer`), and set viewer.folder to what it names."
 _TOKENS = re.compile(
-    r"""//[^\n]*|/\*.*?\*/|(?P<text>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`)|(?P<bracket>[][(){}])""",
+    r"""//[^\n]*|/\*.*?\*/|"""
+    r"""(?P<text>'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`)|(?P<bracket>[][(){}])""",
     re.DOTALL,
 )
 _EMPTY_STORE = b"--doctor--\r\n"
@@ -133,5 +134,5 @@ def route(site: Site) -> Findings:
 
 
 def _takes(answer: httpx2.Response) -> bool:
-    """Whether a store request came through; it held nothing, which archives answer as success, as empty, or as a bad request."""
+    """Whether a store request came through; it held nothing, so that an archive may call it a bad one."""
     return answer.is_success or answer.status_code in (400, 409)
