@@ -81,7 +81,7 @@ def main() -> None:
     """Entry point of the console script."""
     configure_logs("text")
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))  # `serve` says more
-    raise SystemExit(run(sys.argv[1:]))
+    raise SystemExit(run(sys.argv[1:] or ["--help"]))
 
 
 def run(arguments: Sequence[str]) -> int:

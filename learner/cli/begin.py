@@ -24,9 +24,7 @@ NEW_TASK_EXAMPLES = (
     "new-task liver --modality CT --label Liver=10200004",
     "new-task zones --modality MR --series t2 --label 'Peripheral zone=279706003' --label 'Transition zone'",
 )
-Modalities = Annotated[
-    list[str] | None, typer.Option("--modality", help="Modality of the images; can be repeated. MR if none.")
-]
+Modalities = Annotated[list[str] | None, typer.Option("--modality", help="Modality of the images; can be repeated. Else MR.")]
 Labels = Annotated[
     list[str] | None,
     typer.Option("--label", metavar="NAME[=CODE]", help="A structure, with its SNOMED CT code; can be repeated."),
