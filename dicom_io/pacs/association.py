@@ -169,7 +169,6 @@ def _open(
     )
     if opened.is_established:
         return opened
-    _abandon(opened)
     if opened.rejected_contexts:  # none was accepted: pynetdicom aborts such an association
         raise not_accepted(peer, str(contexts[0].abstract_syntax), str(contexts[0].transfer_syntax[0]))
     answer = opened.acceptor.primitive
@@ -178,13 +177,6 @@ def _open(
     if opened.is_aborted or opened.is_rejected:
         raise PacsUnavailable(peer.name, "no association for now", TRIED_AGAIN)
     raise PacsUnavailable(peer.name, "no connection", "Check that it runs, its address, and TLS on both sides.")
-
-
-def _abandon(opened: Association) -> None:
-    """Closes the connection of an association that was rejected, which pynetdicom leaves to the other side."""
-    connection = None if opened.dul.socket is None else opened.dul.socket.socket
-    if connection is not None:
-        _close(connection)
 
 
 def prepare(event: evt.Event) -> None:

@@ -332,6 +332,8 @@ def test_an_orthanc_that_is_set_up_carelessly(careless: LocalOrthanc, configurat
     expect(findings, "labelmap", WARNING, "refuses label map", "UnknownSopClassAccepted")
 
 
+@pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")  # pynetdicom's, where a connection is refused
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the same
 def test_an_orthanc_without_our_plugin_that_knows_us_by_no_name(configuration: Path, make_orthanc_once: Make) -> None:
     settings = {"DicomCheckCalledAet": True}
     orthanc = make_orthanc_once(credentials={"orthanc": "orthanc"}, settings=settings)
