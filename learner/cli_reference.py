@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
-from typing import Any
+from enum import Enum
+from typing import Any, get_args
 
 import typer
 
@@ -20,12 +20,12 @@ _HEAD = """\
 
 Made from the commands by `python -m learner.cli_reference > docs/cli.md`; do not edit it here.
 
-`apprentice --help` lists the commands, `apprentice COMMAND --help` tells about one. Results go to standard output, errors to standard
-error, in one line that says what to do. Where standard output is no terminal, and where `NO_COLOR` is set, there are no colours and no frames, one row a
-line. `--json` stands on every command that prints data; its fields stay from version to version.
+`apprentice --help` lists the commands, `apprentice COMMAND --help` tells about one. Results go to standard
+output, errors to standard error, in one line that says what to do. Where standard output is no terminal, and where `NO_COLOR` is set,
+there are no colours and no frames, one row a line. `--json` stands on every command that prints data; its fields stay from version to version.
 
-`apprentice --install-completion` sets up completion for the shell that calls it (bash, zsh, fish, PowerShell); begin a new shell then.
-`apprentice --show-completion` prints it instead.
+`apprentice --install-completion` sets up completion for the shell that calls it (bash, zsh, fish, PowerShell); begin
+a new shell then. `apprentice --show-completion` prints it instead.
 
 ## Exit codes
 
@@ -78,20 +78,26 @@ def _row(parameter: Any) -> str:
     names = "/".join([*parameter.opts, *parameter.secondary_opts])
     if parameter.param_type_name == "argument":
         names = str(parameter.metavar or parameter.name).upper()
-    choices = getattr(parameter.type, "choices", None)
+    choices = _choices(parameter)
     words = [str(parameter.help or "")]
     if choices:
-        named = [f"`{getattr(choice, 'value', choice)}`" for choice in choices]
-        words.append(f"One of {', '.join(named)}.")
+        words.append(f"One of {', '.join(f'`{choice}`' for choice in choices)}.")
     if parameter.envvar:
         words.append(f"Environment: `{parameter.envvar}`.")
     shown = "required" if parameter.required else _default(parameter)
     return f"| `{names}` | {shown} | {' '.join(words).replace('|', chr(92) + '|').strip()} |"
 
 
+def _choices(parameter: Any) -> list[str]:
+    """The values that a parameter can have, where they are counted."""
+    annotation = parameter.type_descriptor.annotation
+    kinds = [kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, Enum)]
+    return [str(choice.value) for kind in kinds for choice in kind]
+
+
 def _default(parameter: Any) -> str:
     value = getattr(parameter.default, "value", parameter.default)
-    if value in (None, "", False) or re.match(r"<|Sentinel", repr(value)) or callable(value):
+    if value in (None, "", False) or callable(value):
         return ""
     return f"`{'on' if value is True else value}`"
 

@@ -26,6 +26,7 @@ class Answers:
     """What a pretended Orthanc, and a pretended node, answer: status and body by path."""
 
     def __init__(self) -> None:
+        self.counters = {"version": "0.1.0", "delivered": 1, "delivered_at": 1.0}
         now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         self.by_path: dict[str, tuple[int, object]] = {
             "/system": (200, {"Version": "1.12.6"}),
@@ -35,7 +36,8 @@ class Answers:
             "/dicom-web/studies": (200, []),
             "/tools/now": (200, now),
             "/plugins": (200, ["explorer.js", "python", "dicom-web"]),
-            "/apprentice/status": (200, {"learner": {"reachable": True, "problem": ""}}),
+            "/apprentice/status": (200, {"learner": {"reachable": True, "problem": ""}, "plugin": self.counters}),
+            "/apprentice/nudge": (200, {}),
             "/series": (200, []),
             "/api/status": (200, NODE),
             "/health/ready": (200, {"status": "ready"}),
@@ -56,6 +58,7 @@ def site(configuration: Path, answers: Answers) -> Iterator[Path]:
             path = self.path.partition("?")[0]
             self.rfile.read(int(self.headers.get("Content-Length", "0")))
             ours = not path.startswith(("/api", "/health")) and self.headers["Authorization"] != ANYBODY
+            answers.counters["delivered"] += path == "/apprentice/nudge"
             status, body = (401, {}) if ours else answers.by_path.get(path, (404, {}))
             content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             self.send_response(status)
