@@ -35,7 +35,7 @@ def init(
     folder: Annotated[Path, typer.Argument(file_okay=False, help="Folder to make; files that are there are not touched.")],
     url: Annotated[str, typer.Option(help="Address of Orthanc's REST API.")] = Settings().pacs.url,
     user: Annotated[
-        str, typer.Option(help="Orthanc's user for this node; its password is asked for, or read from a pipe")
+        str, typer.Option(help="Orthanc's user for this node; its password is asked for, or read from a pipe.")
     ] = "",
     token: Annotated[bool, typer.Option("--token", help="Make a token that every request to the node must carry.")] = False,
 ) -> None:
