@@ -21,12 +21,12 @@ _HEAD = """\
 Made from the commands by `python -m learner.cli_reference > docs/cli.md`; do not edit it here.
 
 `apprentice --help` lists the commands, `apprentice COMMAND --help` tells about one. Results go to standard output, errors to
-standard error, in one line that says what to do. Where standard output is no terminal, and where `NO_COLOR` is set, there are no
-colours; in a pipe there are no frames either, one row a line. `--json` stands on every command that prints data; its fields
+standard error, in one line that says what to do. Where standard output is no terminal, and where `NO_COLOR` is set, there are
+no colours; in a pipe there are no frames either, one row a line. `--json` stands on every command that prints data; its fields
 stay from version to version.
 
-`apprentice --install-completion` sets up completion for the shell that calls it (bash, zsh, fish, PowerShell); begin a new shell
-then. `apprentice --show-completion` prints it instead.
+`apprentice --install-completion` sets up completion for the shell that calls it (bash, zsh, fish, PowerShell); begin a new
+shell then. `apprentice --show-completion` prints it instead.
 
 ## Exit codes
 
