@@ -46,7 +46,7 @@ def test_without_arguments_it_helps_and_it_tells_its_version() -> None:
 
 
 def test_a_fault_of_the_program_is_one_line_but_with_debug() -> None:
-    code = "from learner import cli; cli._COMMANDS; cli.app.command('broken')(lambda: {}['x']); raise SystemExit(cli.run({!r}))"
+    code = "from learner import cli; cli.app.command('broken')(lambda: {}['x']); raise SystemExit(cli.run({!r}))"
     for arguments, lines in ((["broken"], 1), (["--debug", "broken"], 5)):
         command = [sys.executable, "-c", code.replace("{!r}", repr(arguments))]
         result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
