@@ -34,12 +34,14 @@ class NodeStatus:
         trainer_alive: whether the trainer runs.
         trainer_restarts: how often it had to be started again.
         last_intake_at: POSIX time at which the archive's log was last read to its end, or None.
+        last_nudge_at: POSIX time at which somebody last said that something arrived, or None.
     """
 
     archive_error: str
     trainer_alive: bool
     trainer_restarts: int
     last_intake_at: float | None
+    last_nudge_at: float | None = None
 
 
 class Node:
@@ -70,6 +72,7 @@ class Node:
         self._scp = scp
         self._acceptance = acceptance
         self._last_intake_at: float | None = None
+        self._last_nudge_at: float | None = None
         self._reconcile_at = 0.0
         self._deleted: set[str] = set()
         self._lock = threading.Lock()
@@ -106,6 +109,7 @@ class Node:
         """
         with self._lock:
             self._deleted.update(deleted)
+        self._last_nudge_at = time.time()
         self._intake_worker.wake()
 
     def _listen(self, scp: StorageScp) -> None:
@@ -139,7 +143,8 @@ class Node:
 
     def status(self) -> NodeStatus:
         """How the parts are."""
-        return NodeStatus(self._intake_worker.last_error, self._trainer.alive, self._trainer.restarts, self._last_intake_at)
+        trainer = (self._trainer.alive, self._trainer.restarts)
+        return NodeStatus(self._intake_worker.last_error, *trainer, self._last_intake_at, self._last_nudge_at)
 
     def _take_in(self) -> bool:
         """One look at the archive; a full scan when it is due, and after every time that the archive was away."""

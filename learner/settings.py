@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from dicom_io.codes import Code
 from dicom_io.snomed import current
 from learner.domain.task import Label, MatchingRule, Task
 from learner.errors import ConfigurationError
 from learner.settings_access import AccessSettings, ApiSettings, Port, Section, is_loopback
+from learner.toml_models import validated
 
-_Model = TypeVar("_Model", bound=BaseModel)
 OWN_VIEWER = "/ohif/viewer?StudyInstanceUIDs={study}"
 """Address of a study in the viewer that the node serves."""
 AeTitle = Annotated[str, Field(min_length=1, max_length=16)]
@@ -289,7 +288,7 @@ def load_settings(path: Path) -> Settings:
     Raises:
         ConfigurationError: names the file, the key and the remedy.
     """
-    settings = _validated(Settings, path)
+    settings = validated(Settings, path)
     base = path.resolve().parent
     return settings.model_copy(update={name: _placed(section, base) for name, section in settings})
 
@@ -316,7 +315,7 @@ def load_task(path: Path) -> Task:
     Raises:
         ConfigurationError: names the file, the key and the remedy.
     """
-    file = _validated(_TaskFile, path)
+    file = validated(_TaskFile, path)
     labels = tuple(
         Label(
             number,
@@ -352,21 +351,3 @@ def read_secret(path: Path | None) -> str:
     if not secret:
         raise ConfigurationError(f"{path} is empty; write the secret into it as its only line")
     return secret
-
-
-def _validated(model: type[_Model], path: Path) -> _Model:
-    try:
-        content: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path} cannot be read ({error.strerror}); check the path and its rights") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is no TOML: {error}") from None
-    try:
-        return model.model_validate(content)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {_worded(e)}" for e in error.errors())
-        raise ConfigurationError(f"{path}: {faults}. docs/configuration.md lists every key") from None
-
-
-def _worded(fault: Any) -> str:
-    return "unknown key" if fault["type"] == "extra_forbidden" else str(fault["msg"]).removeprefix("Value error, ")

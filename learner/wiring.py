@@ -79,7 +79,7 @@ def build_archive(
     """
     polling: _Polling = {"stable_age": settings.stable_age_s, "days": settings.poll_days}
     if settings.kind == "dimse":
-        return DimseArchive(_peer(settings), receiver=receiver, **polling)
+        return DimseArchive(build_peer(settings), receiver=receiver, **polling)
     if settings.kind == "dicomweb":
         return DicomWebArchive(**http_access(settings), **polling)
     return OrthancArchive(**http_access(settings) | {"url": settings.url})
@@ -94,7 +94,7 @@ def build_sink(settings: PacsSettings, archive: Archive) -> Sink:
     if settings.store_by == "dicomweb":
         return DicomWebSink(**http_access(settings))
     if settings.store_by == "dimse":
-        peer = _peer(settings)
+        peer = build_peer(settings)
         return DimseSink(peer.host, peer.port, peer.called_aet, peer.calling_aet, timeout=peer.timeout, tls=peer.tls)
     return archive
 
@@ -169,7 +169,12 @@ def http_access(settings: PacsSettings) -> HttpAccess:
     }
 
 
-def _peer(settings: PacsSettings) -> Peer:
+def build_peer(settings: PacsSettings) -> Peer:
+    """The archive's DIMSE services.
+
+    Raises:
+        ConfigurationError: a certificate cannot be read.
+    """
     tls = _client_tls(settings) if settings.dimse_tls else None
     address = (settings.dimse_host, settings.dimse_port)
     return Peer(*address, settings.called_aet, settings.calling_aet, settings.timeout_s, tls)

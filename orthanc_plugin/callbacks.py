@@ -11,6 +11,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import orthanc
@@ -21,6 +22,16 @@ from orthanc_plugin.notifier import Notifier
 from orthanc_plugin.options import Options, read_options
 
 STATUS_ROUTE = "/apprentice/status"
+NUDGE_ROUTE = "/apprentice/nudge"
+TOLD_SETTINGS = (
+    "StableAge",
+    "HttpCompressionEnabled",
+    "UnknownSopClassAccepted",
+    "OverwriteInstances",
+    "AuthenticationEnabled",
+    "ExecuteLuaEnabled",
+)
+"""Settings of Orthanc that the node's work depends on. Nothing else of its configuration is told."""
 _FRESH_S = 1.0
 _KINDS = {
     orthanc.ChangeType.NEW_INSTANCE: "NewInstance",
@@ -48,10 +59,12 @@ _LINK_SCRIPT = """
 
 def register() -> None:
     """Reads the options and registers all callbacks with Orthanc. What it raises is for ``main.py`` to log."""
-    options = read_options(orthanc.GetConfiguration(), os.environ)
+    configuration = orthanc.GetConfiguration()
+    options = read_options(configuration, os.environ)
     learner = Learner(options)
     notifier = Notifier(learner.nudge, capacity=options.QueueSize, log=_log)
-    orthanc.RegisterRestCallback(STATUS_ROUTE, StatusRoute(learner, notifier))
+    orthanc.RegisterRestCallback(STATUS_ROUTE, StatusRoute(learner, notifier, told_settings(configuration, os.environ)))
+    orthanc.RegisterRestCallback(NUDGE_ROUTE, NudgeRoute(notifier))
     orthanc.RegisterOnChangeCallback(ChangeCallback(notifier))
     if options.PageUrl:
         orthanc.ExtendOrthancExplorer(link_script(options))
@@ -84,9 +97,10 @@ class StatusRoute:
     One request at a time asks the learner; the others, and those within a second, get what it said last.
     """
 
-    def __init__(self, learner: Learner, notifier: Notifier) -> None:
+    def __init__(self, learner: Learner, notifier: Notifier, settings: Mapping[str, object] | None = None) -> None:
         self._learner = learner
         self._notifier = notifier
+        self._settings = dict(settings or {})
         self._asking = threading.Lock()
         self._asked_at = 0.0
         self._last: dict[str, Any] = {"reachable": False, "problem": "not asked yet", "state": None}
@@ -103,7 +117,8 @@ class StatusRoute:
                     self._asked_at = time.monotonic()
             finally:
                 self._asking.release()
-        answer = {"learner": self._last, "plugin": {"version": VERSION, **self._notifier.counters()}}
+        plugin = {"version": VERSION, **self._notifier.counters()}
+        answer = {"learner": self._last, "plugin": plugin, "orthanc": self._settings}
         output.AnswerBuffer(json.dumps(answer, indent=2), "application/json")
 
     def _ask(self) -> dict[str, Any]:
@@ -111,6 +126,33 @@ class StatusRoute:
             return {"reachable": True, "problem": "", "state": self._learner.state()}
         except LearnerError as error:
             return {"reachable": False, "problem": str(error), "state": None}
+
+
+class NudgeRoute:
+    """``POST /apprentice/nudge``: tells the learner to look now, as a change would; the counters show whether it was told."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+
+    def __call__(self, output: Any, _uri: str, **request: Any) -> None:
+        """Answers one request; called by one of Orthanc's HTTP threads."""
+        if request.get("method") != "POST":
+            output.SendMethodNotAllowed("POST")
+            return
+        self._notifier.note("Asked", "")
+        output.AnswerBuffer("{}", "application/json")
+
+
+def told_settings(configuration: str, environment: Mapping[str, str]) -> dict[str, object]:
+    """What of Orthanc's settings the status tells, those that were left out excepted; and whether Nagle's algorithm is off.
+
+    Args:
+        configuration: Orthanc's configuration as JSON.
+        environment: environment variables.
+    """
+    content = json.loads(configuration)
+    told = {name: content[name] for name in TOLD_SETTINGS if name in content}
+    return told | {"TcpNoDelay": environment.get("TCP_NODELAY") == "1"}
 
 
 def link_script(options: Options) -> str:

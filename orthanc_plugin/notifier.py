@@ -7,8 +7,10 @@ same waits once, what does not fit is dropped and counted. While the learner is 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 Change = tuple[str, str]
 _BATCH = 100
@@ -25,6 +27,8 @@ class Counters:
         delivered: changes that the learner was told.
         failures: messages that did not reach it.
         waiting: changes that wait now.
+        delivered_at: POSIX time of the last message that reached it; 0 before the first.
+        problem: why the last message did not reach it; empty where it did.
     """
 
     noted: int = 0
@@ -33,6 +37,8 @@ class Counters:
     delivered: int = 0
     failures: int = 0
     waiting: int = 0
+    delivered_at: float = 0.0
+    problem: str = ""
 
 
 class Notifier:
@@ -89,7 +95,7 @@ class Notifier:
                 self._waiting[change] = None
                 self._changed.notify()
 
-    def counters(self) -> dict[str, int]:
+    def counters(self) -> dict[str, Any]:
         """What became of the changes, see :class:`Counters`."""
         with self._changed:
             return asdict(replace(self._counters, waiting=len(self._waiting)))
@@ -103,7 +109,7 @@ class Notifier:
                 if away == 0:
                     self._log(f"the learner cannot be told of changes, it is tried again: {error}")
                 away += 1
-                self._put_back(batch)
+                self._put_back(batch, str(error))
             else:
                 if away:
                     self._log("the learner is told of changes again")
@@ -125,11 +131,13 @@ class Notifier:
                 del self._waiting[change]
             return batch
 
-    def _put_back(self, batch: list[Change]) -> None:
+    def _put_back(self, batch: list[Change], problem: str) -> None:
         with self._changed:
             self._waiting = dict.fromkeys(batch) | self._waiting
             self._counters.failures += 1
+            self._counters.problem = problem
 
     def _count_delivered(self, count: int) -> None:
         with self._changed:
             self._counters.delivered += count
+            self._counters.delivered_at, self._counters.problem = time.time(), ""

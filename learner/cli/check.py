@@ -13,33 +13,76 @@ from rich.table import Table
 from rich.text import Text
 
 from dicom_io.errors import DicomIoError
-from learner.cli.console import DEFAULT_CONFIGURATION, AsJson, Configuration, console, print_json, table
+from learner.cli.console import DEFAULT_CONFIGURATION, AsJson, Configuration, console, print_json, table, working
 
 if TYPE_CHECKING:
     from dicom_io.viewer_lint.folder import SourceFolder
+    from learner.doctor import Finding
 
 _STYLE = {"ok": "green", "warning": "yellow", "error": "bold red"}
+_EXIT_CODES = {"ok": 0, "warning": 1, "error": 2}
 _REPORT_VERSION = 1
-"""Of the form of the lint report as JSON; raised when a field changes its meaning or goes."""
+"""Of the form of both reports as JSON; raised when a field changes its meaning or goes."""
 _UNREADABLE = 2
 """Exit code where a file, or the images that it belongs to, cannot be read."""
 
 
-def doctor(config: Configuration = DEFAULT_CONFIGURATION, as_json: AsJson = False) -> None:
-    """Check settings, archive, plugin, node and hardware, with a remedy for what is wrong; exit code 1 for an error."""
-    from learner.doctor import Level, examine  # noqa: PLC0415 - HTTP client
+def _check_names(incomplete: str) -> list[tuple[str, str]]:
+    """Names of checks, for the shell's completion."""
+    from learner.doctor import CHECKS  # noqa: PLC0415 - HTTP client
 
-    findings = list(examine(config))
+    return [(check.name, check.about) for check in CHECKS if check.name.startswith(incomplete)]
+
+
+def doctor(
+    config: Configuration = DEFAULT_CONFIGURATION,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", autocompletion=_check_names, help="Only this check; can be repeated.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave out what takes longer than a second or two.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Store a test study in the archive, read it back, and delete it.")
+    ] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the checks, and run none.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check settings, archive, plugin, viewer, node and hardware, with a remedy for what is wrong.
+
+    Changes nothing without --write. Exit code 0 all is well, 1 a warning, 2 an error, as monitoring plugins have it.
+    """
+    from learner.doctor import CHECKS, examine, worst  # noqa: PLC0415 - HTTP client
+
+    if list_:
+        _list_checks([(check.name, check.about) for check in CHECKS], as_json=as_json)
+        return
+    with working("doctor") as show:
+        steps = examine(config, only=only or (), quick=quick, write=write, begins=lambda check: show(check.about))
+        findings = list(steps)
+    level = worst(findings)
     if as_json:
-        print_json([asdict(finding) for finding in findings])
+        report = {"version": _REPORT_VERSION, "level": level, "findings": [asdict(finding) for finding in findings]}
+        print_json(report)
     else:
-        shown = table("Doctor", "check", "", "what", "remedy")
-        for finding in findings:
-            level = Text(finding.level, style=_STYLE[finding.level])
-            shown.add_row(Text(finding.name), level, Text(finding.what), Text(finding.remedy))
-        console().print(shown)
-    if any(finding.level is Level.ERROR for finding in findings):
-        raise typer.Exit(1)
+        console().print(_findings(findings))
+    raise typer.Exit(_EXIT_CODES[level])
+
+
+def _list_checks(checks: Sequence[tuple[str, str]], *, as_json: bool) -> None:
+    if as_json:
+        print_json([{"name": name, "about": about} for name, about in checks])
+        return
+    shown = table("Checks", "check", "what it looks at")
+    for name, about in checks:
+        shown.add_row(name, about)
+    console().print(shown)
+
+
+def _findings(findings: Sequence[Finding]) -> Table:
+    shown = table("Doctor", "check", "", "what", "remedy")
+    for finding in findings:
+        level = Text(finding.level, style=_STYLE[finding.level])
+        shown.add_row(Text(finding.name), level, Text(finding.what), Text(finding.remedy))
+    return shown
 
 
 def lint(

@@ -78,10 +78,14 @@ def rounds(
 def retry(
     round_id: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="Number of the round.")],
     config: Configuration = DEFAULT_CONFIGURATION,
+    as_json: AsJson = False,
 ) -> None:
     """Take up again a round that was refused or withdrawn, or whose job was given up."""
     _, store = open_store(config)
     operations.retry_round(store, round_id)
+    if as_json:
+        print_json(_view(store, store.records.find_round(round_id)).model_dump(mode="json"))
+        return
     typer.echo(f"round {round_id} is taken up again")
 
 

@@ -8,7 +8,17 @@ from typing import Annotated
 import typer
 
 from learner import operations
-from learner.cli.console import DEFAULT_CONFIGURATION, AsJson, Configuration, console, fail, open_store, print_json, table
+from learner.cli.console import (
+    DEFAULT_CONFIGURATION,
+    AsJson,
+    Configuration,
+    console,
+    fail,
+    open_store,
+    print_json,
+    table,
+    working,
+)
 from learner.domain.checkpoint import Checkpoint
 from learner.http.models import CheckpointView, ComparisonView
 from learner.storage.store import LocalStore
@@ -53,7 +63,8 @@ def compare(
 
     settings, store = open_store(config)
     tasks = wiring.build_tasks(settings, store)
-    view = ComparisonView.of(wiring.compare(settings, store, tasks, model, (one, other)))
+    with working("comparing on the cases that are held back"):
+        view = ComparisonView.of(wiring.compare(settings, store, tasks, model, (one, other)))
     if as_json:
         print_json(view.model_dump(mode="json"))
         return
@@ -72,11 +83,15 @@ def rollback(
     version: Annotated[str, typer.Argument(help="Name or number of the version; what served before if left out.")] = "",
     retrain: Annotated[bool, typer.Option("--retrain", help="Training goes on from it, too.")] = False,
     config: Configuration = DEFAULT_CONFIGURATION,
+    as_json: AsJson = False,
 ) -> None:
     """Let an earlier version of a model serve, until a later one is clearly better."""
     _, store = open_store(config)
     before = store.checkpoints.serving(model)
     now = operations.roll_back(store, model, version, retrain=retrain)
+    if as_json:
+        print_json(CheckpointView.of(now).model_dump(mode="json"))
+        return
     typer.echo(f"{now.name} serves{_instead(before)}; training goes on from {_head(store, model)}")
 
 

@@ -45,7 +45,11 @@ def trainer(config: Configuration = DEFAULT_CONFIGURATION) -> None:
     configure_logs(settings.node.log_format)
     from learner.wiring import run_trainer  # noqa: PLC0415 - heavy
 
-    run_trainer(settings)
+    try:
+        run_trainer(settings)
+    except Exception:
+        _log.exception("the trainer ended by a fault")
+        raise
 
 
 def _run(settings: Settings, config: Path, token: str, listening: socket.socket) -> None:
@@ -76,6 +80,9 @@ def _run(settings: Settings, config: Path, token: str, listening: socket.socket)
         host, port = listening.getsockname()[:2]
         _log.info("listening", host=host, port=port, tls=tls is not None)
         server.run(sockets=[listening])
+    except Exception:
+        _log.exception("the node ended by a fault")
+        raise
     finally:
         node.stop()
         node.store.close()

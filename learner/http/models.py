@@ -285,6 +285,7 @@ class NodeView(_View):
     trainer_alive: bool
     trainer_restarts: int
     last_intake_at: float | None = Field(description="POSIX time at which the archive's log was last read to its end.")
+    last_nudge_at: float | None = Field(None, description="POSIX time at which somebody last said that something arrived.")
 
     @classmethod
     def of(cls, status: NodeStatus) -> Self:

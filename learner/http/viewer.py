@@ -28,7 +28,9 @@ from learner.ports import Authors
 from learner.settings import PacsSettings, ViewerSettings
 from learner.wiring import http_access
 
-_PREFIXES = ("/ohif", "/dicom-web", "/wado")
+PASSED_ROOTS = ("/dicom-web", "/wado")
+"""Paths below which requests are passed on to the archive: DICOMweb, and WADO-URI."""
+_PREFIXES = ("/ohif", *PASSED_ROOTS)
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
@@ -45,7 +47,8 @@ HEADERS = {
 _HASHED = re.compile(r"\.[0-9a-f]{16,}\.|^[0-9a-f]{16,}\.")
 _PASSED_ON = ("accept", "content-type", "content-length", "range", "if-none-match", "if-modified-since")
 _PASSED_BACK = ("content-type", "content-length", "content-range", "accept-ranges", "etag", "last-modified", "warning")
-_CONFIGURATION = Path(__file__).parents[2] / "config" / "ohif.js"
+DEFAULT_CONFIGURATION = Path(__file__).parents[2] / "config" / "ohif.js"
+"""OHIF's configuration where the settings name no other."""
 
 
 def viewer_paths(folder: Path) -> tuple[str, ...]:
@@ -63,7 +66,7 @@ def viewer_app(settings: ViewerSettings, pacs: PacsSettings, authors: Authors | 
         authors: remembers who stored what; None where that is not to be known.
     """
     assert settings.folder is not None, "there is no viewer to serve"
-    files = ViewerFiles(settings.folder, settings.configuration or _CONFIGURATION)
+    files = ViewerFiles(settings.folder, settings.configuration or DEFAULT_CONFIGURATION)
     gateway = Gateway(pacs, settings.largest_upload_mb * 2**20, authors)
     routes = [
         Route("/ohif", files.index),

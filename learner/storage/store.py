@@ -41,7 +41,7 @@ class LocalStore:
 
     def __init__(self, folder: Path, *, keep_checkpoints: int = 5, clock: Clock | None = None) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it is patient data
         except OSError as error:
             raise StoreError(f"{folder} cannot be made ({error.strerror}); check the path and its rights") from error
         clock = clock or SystemClock()

@@ -45,7 +45,9 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        ("[pacs]\nurll = 1\n", "pacs.urll: unknown key"),
+        ("[pacs]\nurll = 1\n", "pacs.urll: unknown key, did you mean pacs.url?"),
+        ("[scp]\nstore_by = 1\n", "scp.store_by: unknown key, did you mean pacs.store_by?"),
+        ("[pacs]\nzzz = 1\n", "pacs.zzz: unknown key."),
         ("[packs]\n", "packs: unknown key"),
         ("[api]\nport = 0\n", "api.port"),
         ('[api]\nport = "http"\n', "api.port"),

@@ -11,26 +11,36 @@ from pathlib import Path
 
 import pytest
 
-from learner import doctor
-from learner.doctor import Level, examine
+from learner.doctor import Level, examine, machine
+from learner.errors import ConfigurationError
 from learner.storage.store import LocalStore
 
 Run = Callable[..., tuple[int, str, str]]
 NODE = {"version": "0.1.0", "node": {"archive_error": "", "trainer_alive": True, "trainer_restarts": 0}}
 
 
+ANYBODY = "Basic bm9kZTpzZWNyZXQ="  # node:secret
+
+
 class Answers:
     """What a pretended Orthanc, and a pretended node, answer: status and body by path."""
 
     def __init__(self) -> None:
+        self.counters = {"version": "0.1.0", "delivered": 1, "delivered_at": 1.0}
         now = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
         self.by_path: dict[str, tuple[int, object]] = {
             "/system": (200, {"Version": "1.12.6"}),
+            "/changes": (200, {"Changes": [], "Done": True, "Last": 0}),
+            "/tools/lookup": (200, []),
+            "/tools/bulk-content": (200, []),
+            "/dicom-web/studies": (200, []),
             "/tools/now": (200, now),
             "/plugins": (200, ["explorer.js", "python", "dicom-web"]),
-            "/apprentice/status": (200, {"learner": {"reachable": True, "problem": ""}}),
+            "/apprentice/status": (200, {"learner": {"reachable": True, "problem": ""}, "plugin": self.counters}),
+            "/apprentice/nudge": (200, {}),
             "/series": (200, []),
             "/api/status": (200, NODE),
+            "/health/ready": (200, {"status": "ready"}),
         }
 
 
@@ -45,12 +55,18 @@ def site(configuration: Path, answers: Answers) -> Iterator[Path]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, body = answers.by_path.get(self.path, (404, {}))
+            path = self.path.partition("?")[0]
+            self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            ours = not path.startswith(("/api", "/health")) and self.headers["Authorization"] != ANYBODY
+            answers.counters["delivered"] += path == "/apprentice/nudge"
+            status, body = (401, {}) if ours else answers.by_path.get(path, (404, {}))
             content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
+
+        do_POST = do_GET
 
         def log_message(self, *_: object) -> None:
             pass
@@ -62,7 +78,11 @@ def site(configuration: Path, answers: Answers) -> Iterator[Path]:
         text = text.replace("http://127.0.0.1:9", f"http://127.0.0.1:{server.server_port}").replace(
             "port = 9", f"port = {server.server_port}"
         )
+        text = text.replace("[pacs]\n", '[pacs]\nuser = "node"\npassword_file = "password"\n')
         configuration.write_text(text, encoding="utf-8")
+        password = configuration.with_name("password")
+        password.write_text("secret\n", encoding="utf-8")
+        password.chmod(0o600)
         yield configuration
         server.shutdown()
         thread.join()
@@ -89,21 +109,21 @@ def test_a_sound_site_has_no_finding(site: Path) -> None:
         ("/system", (404, {}), "archive", Level.ERROR),
         ("/system", (200, "<html>"), "archive", Level.ERROR),
         ("/system", (200, {"Version": "1.5.6"}), "archive", Level.ERROR),
-        ("/system", (200, {"Version": "1.12.6", "StableAge": 600}), "stable age", Level.WARNING),
+        ("/system", (200, {"Version": "1.12.6", "StableAge": 600}), "stable-age", Level.WARNING),
         ("/tools/now", (200, "20200101T000000"), "clock", Level.WARNING),
-        ("/plugins", (200, ["python"]), "DICOMweb plugin", Level.WARNING),
-        ("/plugins", (200, ["dicom-web"]), "Python plugin", Level.WARNING),
-        ("/apprentice/status", (404, {}), "Apprentice plugin", Level.WARNING),
+        ("/plugins", (200, ["python"]), "dicomweb", Level.WARNING),
+        ("/plugins", (200, ["dicom-web"]), "python-plugin", Level.WARNING),
+        ("/apprentice/status", (404, {}), "plugin", Level.WARNING),
         (
             "/apprentice/status",
             (200, {"learner": {"reachable": False, "problem": "refused"}}),
-            "Apprentice plugin",
+            "plugin",
             Level.WARNING,
         ),
         ("/api/status", (401, {}), "node", Level.ERROR),
         ("/api/status", (200, {"other": "service"}), "node", Level.ERROR),
         ("/api/status", (200, NODE | {"node": NODE["node"] | {"trainer_alive": False}}), "trainer", Level.ERROR),  # type: ignore[operator]
-        ("/api/status", (200, NODE | {"node": NODE["node"] | {"archive_error": "down"}}), "node's archive", Level.ERROR),  # type: ignore[operator]
+        ("/api/status", (200, NODE | {"node": NODE["node"] | {"archive_error": "down"}}), "node", Level.ERROR),  # type: ignore[operator]
     ],
 )
 def test_each_fault_of_the_site_is_found(
@@ -117,7 +137,7 @@ def test_each_fault_of_the_site_is_found(
 
 def test_an_archive_and_a_node_that_are_down_are_found(configuration: Path) -> None:
     found = levels(configuration)
-    assert (found["archive"], found["node"]) == (Level.ERROR, Level.WARNING)
+    assert (found["archive"], found["node"]) == (Level.ERROR, Level.ERROR)
 
 
 def test_faults_of_settings_and_tasks_are_found(configuration: Path, tmp_path: Path) -> None:
@@ -141,17 +161,17 @@ def test_a_token_that_others_may_read_is_found(site: Path, tmp_path: Path) -> No
     site.write_text(site.read_text(encoding="utf-8") + 'token_file = "token"\n', encoding="utf-8")
     for mode, level in ((0o600, Level.OK), (0o640, Level.WARNING), (0o604, Level.WARNING)):
         token.chmod(mode)
-        assert levels(site)["token file"] is level
+        assert levels(site)["secrets"] is level
     assert "secret-of-this-node" not in "".join(finding.what + finding.remedy for finding in examine(site))
     token.write_text("", encoding="utf-8")
-    assert levels(site)["token file"] is Level.ERROR
+    assert levels(site)["secrets"] is Level.ERROR
 
 
 def test_a_full_disk_is_found(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for gib, level in ((1, Level.ERROR), (5, Level.WARNING), (50, Level.OK)):
         usage = type("Usage", (), {"free": gib * 2**30})
-        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _path, usage=usage: usage)
-        assert levels(site)["data folder"] is level
+        monkeypatch.setattr(machine.shutil, "disk_usage", lambda _path, usage=usage: usage)
+        assert levels(site)["disk"] is level
 
 
 def test_jobs_that_were_given_up_are_found(site: Path, store: LocalStore) -> None:
@@ -161,15 +181,39 @@ def test_jobs_that_were_given_up_are_found(site: Path, store: LocalStore) -> Non
     assert "apprentice retry 1" in finding.remedy
 
 
-def test_the_command_prints_remedies_and_ends_with_1_for_an_error(run: Run, configuration: Path, tmp_path: Path) -> None:
+def test_the_command_prints_remedies_and_ends_with_2_for_an_error(run: Run, configuration: Path, tmp_path: Path) -> None:
     code, out, _ = run("doctor", "-c", configuration)
-    assert code == 1
+    assert code == 2
     assert "Start Orthanc, or correct pacs.url." in out
     assert not (tmp_path / "data").exists()
 
 
-def test_the_command_ends_with_0_for_warnings(run: Run, site: Path, answers: Answers) -> None:
+def test_the_command_ends_with_1_for_warnings(run: Run, site: Path, answers: Answers) -> None:
     answers.by_path["/plugins"] = (200, ["python"])
     code, out, _ = run("doctor", "-c", site, "--json")
+    report = json.loads(out)
+    assert (code, report["level"]) == (1, "warning")
+    assert {finding["level"] for finding in report["findings"]} == {"ok", "warning"}
+
+
+def test_the_command_ends_with_0_where_all_is_well_and_runs_what_it_is_asked_for(run: Run, site: Path) -> None:
+    code, out, _ = run("doctor", "-c", site, "--json", "--only", "archive", "--only", "matching")
     assert code == 0
-    assert {finding["level"] for finding in json.loads(out)} == {"ok", "warning"}
+    assert {finding["name"] for finding in json.loads(out)["findings"]} == {"archive", "matching"}
+
+
+def test_a_quick_look_leaves_out_what_takes_long(run: Run, site: Path) -> None:
+    names = {finding["name"] for finding in json.loads(run("doctor", "-c", site, "--json", "--quick")[1])["findings"]}
+    assert "archive" in names
+    assert not names & {"hardware", "matching", "round-trip"}
+
+
+def test_the_checks_are_listed(run: Run) -> None:
+    _, out, _ = run("doctor", "--list", "--json")
+    names = [check["name"] for check in json.loads(out)]
+    assert len(names) == len(set(names)) > 25
+
+
+def test_an_unknown_check_is_named(site: Path) -> None:
+    with pytest.raises(ConfigurationError, match="there is no check 'x'"):
+        list(examine(site, only=["x"]))

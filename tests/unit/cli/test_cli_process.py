@@ -32,6 +32,33 @@ def test_known_errors_are_one_line_and_code_1(configuration: Path, tmp_path: Pat
     assert "pacs.urll: unknown key" in one_line(run("rounds", "--config", configuration))
 
 
+def test_wrong_usage_is_one_line_and_code_2() -> None:
+    for arguments, said in ((["doctor", "--onyl", "x"], "--only"), (["nonsense"], "No such command"), (["retry"], "Missing")):
+        result = run(*arguments)
+        assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1), result.stderr
+        assert said in result.stderr
+        assert "--help` lists what there is" in result.stderr
+
+
+def test_without_arguments_it_helps_and_it_tells_its_version() -> None:
+    assert "doctor" in run().stdout
+    assert run("--version").stdout == run("version").stdout
+
+
+def test_a_fault_of_the_program_is_one_line_but_with_debug() -> None:
+    code = "from learner import cli; cli.app.command('broken')(lambda: {}['x']); raise SystemExit(cli.run({!r}))"
+    for arguments, lines in ((["broken"], 1), (["--debug", "broken"], 5)):
+        command = [sys.executable, "-c", code.replace("{!r}", repr(arguments))]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert result.returncode == 70
+        assert "a fault of the program (KeyError at" in result.stderr
+        assert (result.stderr.count("\n") > lines) == (lines > 1)
+
+
+def test_nothing_is_coloured_in_a_pipe(configuration: Path) -> None:
+    assert "\x1b" not in run("doctor", "--only", "limits", "-c", configuration).stdout + run("--help").stdout
+
+
 def test_a_port_that_is_taken_is_said_before_anything_starts(configuration: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

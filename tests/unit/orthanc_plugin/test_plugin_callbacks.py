@@ -142,3 +142,21 @@ def test_a_token_that_is_no_header_is_not_quoted(tmp_path: Path) -> None:
 def test_a_token_file_that_is_missing_is_a_learners_error(tmp_path: Path) -> None:
     with pytest.raises(LearnerError):
         Learner(Options(TokenFile=str(tmp_path / "none"))).nudge([])
+
+
+def test_a_nudge_can_be_asked_for(load_callbacks: Load) -> None:
+    callbacks, _ = load_callbacks()
+    route = callbacks.NudgeRoute(notes := Notes())
+    route(output := Output(), "/apprentice/nudge", method="GET")
+    assert (output.allowed, notes.noted) == ("POST", [])
+    route(output, "/apprentice/nudge", method="POST")
+    assert (output.answer, notes.noted) == (("{}", "application/json"), [("Asked", "")])
+
+
+def test_the_status_tells_the_settings_that_matter_and_no_other(load_callbacks: Load) -> None:
+    callbacks, _ = load_callbacks()
+    configuration = json.dumps({"StableAge": 600, "RegisteredUsers": {"a": "secret"}})
+    settings = callbacks.told_settings(configuration, {"TCP_NODELAY": "1"})
+    assert settings == {"StableAge": 600, "TcpNoDelay": True}
+    callbacks.StatusRoute(State(), Notes(), settings)(output := Output(), "/apprentice/status", method="GET")
+    assert json.loads(output.answer[0])["orthanc"] == settings
