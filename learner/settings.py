@@ -12,12 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from dicom_io.codes import Code
 from dicom_io.snomed import current
 from learner.domain.task import Label, MatchingRule, Task
+from learner.domain.viewer_link import OWN_VIEWER
 from learner.errors import ConfigurationError
 
 _Model = TypeVar("_Model", bound=BaseModel)
 Port = Annotated[int, Field(ge=1, le=65535)]
-OWN_VIEWER = "/ohif/viewer?StudyInstanceUIDs={study}"
-"""Address of a study in the viewer that the node serves."""
 AeTitle = Annotated[str, Field(min_length=1, max_length=16)]
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -127,7 +126,14 @@ class ApiSettings(_Section):
     host: str = Field("127.0.0.1", description="Address to listen on; anything but loopback needs `token_file`.")
     port: Port = Field(8075, description="Port to listen on.")
     token_file: Path | None = Field(None, description="File that holds the bearer token that every request must carry.")
-    viewer_url: str = Field("", description="Address of a study in a viewer, `{study}` for its UID; empty for no link.")
+    viewer_url: str = Field(
+        "",
+        description="Address of a study in a viewer: `{study}` for its UID and, if it can, `{instance}` for the image to open "
+        "at and `{segmentation}` for the series to lay over it. Empty for OHIF as the node serves it, or for no link.",
+    )
+    public_url: str = Field(
+        "", description="Address at which readers reach the node, for links in objects of the archive; host and port if empty."
+    )
 
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> Self:
@@ -227,8 +233,15 @@ class Settings(_Section):
 
     @property
     def viewer_url(self) -> str:
-        """Address of a study in a viewer, ``{study}`` for its UID: the configured one, else the node's own, else empty."""
+        """Template for :func:`learner.domain.viewer_link.viewer_link`: the configured one, else the node's own, else empty."""
         return self.api.viewer_url or (OWN_VIEWER if self.viewer.folder is not None else "")
+
+    @property
+    def absolute_viewer_url(self) -> str:
+        """The same for readers of objects in the archive, who are on no page of this node."""
+        if not self.viewer_url.startswith("/"):
+            return self.viewer_url
+        return (self.api.public_url.rstrip("/") or f"http://{self.api.host}:{self.api.port}") + self.viewer_url
 
 
 class _CodeFile(_Section):

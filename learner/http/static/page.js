@@ -52,12 +52,6 @@ function link(text, href) {
   return made;
 }
 
-function viewerLink(template, study) {
-  if (!template || !study) return null;
-  const url = new URL(template.replaceAll("{study}", encodeURIComponent(study)), location.href);
-  return ["http:", "https:"].includes(url.protocol) ? url.href : null;
-}
-
 function button(text, key, act) {
   const made = element("button", text);
   made.type = "button";
@@ -133,8 +127,8 @@ function drawn(facts) {
   return `${facts.drawn_slices.length} of ${facts.slices} (${share} %)`;
 }
 
-function guidance(round, url) {
-  const wanted = round.facts.guidance ?? [];
+function guidance(round) {
+  const wanted = round.guidance;
   if (wanted.length === 0) return round.facts.enough ? "enough is drawn" : "";
   const box = document.createElement("details");
   box.open = opened.has(round.round_id);
@@ -148,17 +142,17 @@ function guidance(round, url) {
   const list = document.createElement("ol");
   wanted.forEach((one, place_) => {
     const item = document.createElement("li");
-    item.append(url ? link(names[place_], url) : names[place_], ` (${one.score.toFixed(2)}): ${one.reason}`);
+    item.append(one.link ? link(names[place_], one.link) : names[place_], ` (${one.score.toFixed(2)}): ${one.reason}`);
     list.append(item);
   });
   box.append(list);
   return box;
 }
 
-function showRounds(rounds, template) {
+function showRounds(rounds) {
   place("no-rounds").hidden = rounds.length > 0;
   place("rounds").replaceChildren(...rounds.map((round) => {
-    const url = viewerLink(template, round.case?.study_instance_uid);
+    const url = round.link;
     const state = element("div");
     state.append(element("span", round.state, round.state));
     if (round.reason) state.append(element("div", round.reason, "reason"));
@@ -167,7 +161,7 @@ function showRounds(rounds, template) {
     const canRetry = round.state === "refused" || round.state === "withdrawn";
     const name = round.case ? String(round.case.case_id) : "";
     return row(round.round_id, round.case?.task_id, url ? link(name, url) : name, round.number, state, moment(round.received_at),
-      seconds, drawn(round.facts), dice, guidance(round, url),
+      seconds, drawn(round.facts), dice, guidance(round),
       canRetry ? retryButton(round.round_id, "round") : "");
   }));
 }
@@ -225,7 +219,7 @@ async function look() {
     keepingFocus(() => {
       showState(status);
       showJobs(jobs);
-      showRounds(rounds, status.viewer_url);
+      showRounds(rounds);
     });
   }, "look");
   looking = false;
