@@ -58,7 +58,7 @@ class Brain:
             for outline in outlines:
                 round_ = outline[:, 0, ::-1].astype(np.float64)
                 rounds.append(np.vstack([round_[::step], round_[:1]]))
-            depth += 1.5 * radius_mm
+            depth += 1.2 * radius_mm
         return rounds
 
 
