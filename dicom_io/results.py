@@ -80,11 +80,13 @@ class SuggestedSlice:
         plane: index along the volume's slice axis; the plane of an acquired slice.
         score: expected worth in [0, 1].
         reason: one short clause for the reader.
+        link: address at which a viewer opens it; empty for none.
     """
 
     plane: int
     score: float
     reason: str
+    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ def write_key_objects(source: ImageSeries, suggestions: Sequence[SuggestedSlice]
         identity: UIDs, texts and date of the result.
 
     Returns:
-        A DICOM Part 10 file that references the slices in the order given; its description has one line for each.
+        A DICOM Part 10 file that references the slices in the order given; its description has a line for each, and one with
+        its link where it has one.
 
     Raises:
         ValueError: there is no suggestion, or one is no acquired slice.
@@ -37,6 +38,8 @@ def write_key_objects(source: ImageSeries, suggestions: Sequence[SuggestedSlice]
     lines = [f"{identity.task_id}, round {identity.round_number}: draw these slices next (research use)."]
     for rank, (place, one) in enumerate(zip(places, suggestions, strict=True), start=1):
         lines.append(f"{rank}. slice {place + 1} of {len(source.slices)}: score {one.score:.3f}, {short(one.reason, 200)}")
+        if one.link:
+            lines.append(f"   {one.link}")
     with lenient():
         root = hd.sr.ContainerContentItem(name=concept(_OF_INTEREST), template_id="2010")
         images = [image_item(source, place) for place in places]

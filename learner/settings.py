@@ -11,12 +11,11 @@ from pydantic import BaseModel, Field, model_validator
 from dicom_io.codes import Code
 from dicom_io.snomed import current
 from learner.domain.task import Label, MatchingRule, Task
+from learner.domain.viewer_link import OWN_VIEWER
 from learner.errors import ConfigurationError
 from learner.settings_access import AccessSettings, ApiSettings, Port, Section, is_loopback
 from learner.toml_models import validated
 
-OWN_VIEWER = "/ohif/viewer?StudyInstanceUIDs={study}"
-"""Address of a study in the viewer that the node serves."""
 AeTitle = Annotated[str, Field(min_length=1, max_length=16)]
 
 
@@ -207,8 +206,15 @@ class Settings(Section):
 
     @property
     def viewer_url(self) -> str:
-        """Address of a study in a viewer, ``{study}`` for its UID: the configured one, else the node's own, else empty."""
+        """Template for :func:`learner.domain.viewer_link.viewer_link`: the configured one, else the node's own, else empty."""
         return self.api.viewer_url or (OWN_VIEWER if self.viewer.folder is not None else "")
+
+    @property
+    def absolute_viewer_url(self) -> str:
+        """The same for readers of objects in the archive, who are on no page of this node."""
+        if not self.viewer_url.startswith("/"):
+            return self.viewer_url
+        return (self.api.public_url.rstrip("/") or self.api.address) + self.viewer_url
 
 
 class _CodeFile(Section):

@@ -41,7 +41,20 @@ class ApiSettings(Section):
     behind_proxy: bool = Field(
         False, description="Whether a proxy with TLS stands in front: no TLS is needed here, and everybody must sign in."
     )
-    viewer_url: str = Field("", description="Address of a study in a viewer, `{study}` for its UID; empty for no link.")
+    viewer_url: str = Field(
+        "",
+        description="Address of a study in a viewer: `{study}` for its UID and, if it can, `{instance}` for the image to open "
+        "at and `{segmentation}` for the series to lay over it. Empty for OHIF as the node serves it, or for no link.",
+    )
+    public_url: str = Field(
+        "", description="Address at which readers reach the node, for links in objects of the archive; host and port if empty."
+    )
+
+    @property
+    def address(self) -> str:
+        """Where the service answers, as whoever runs on the same machine would say it."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'https' if self.tls_certificate else 'http'}://{host}:{self.port}"
 
     @model_validator(mode="after")
     def _encrypted_beyond_loopback(self) -> Self:

@@ -247,7 +247,7 @@ def build_node(settings: Settings, configuration: Path) -> Node:
         propagator,
         ServingNetworks(store, network_loader(settings.answer.threads)),
         key,
-        ResultSettings(frozenset(settings.answer.results), settings.answer.report_class),
+        ResultSettings(frozenset(settings.answer.results), settings.answer.report_class, settings.absolute_viewer_url),
         build_own_propagators(tasks),
         build_carrier() if links is not None else None,
     )

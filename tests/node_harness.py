@@ -130,6 +130,7 @@ class RunningNode:
         store_by: how results are stored.
         pacs: more lines of section ``[pacs]``, and sections after it.
         environment: more environment for the learner.
+        task: the task file ``prostate.toml``.
     """
 
     folder: Path
@@ -141,11 +142,12 @@ class RunningNode:
     store_by: str = "rest"
     pacs: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    task: str = TASK_FILE
     process: subprocess.Popen[bytes] | None = None
 
     def configure(self) -> None:
         (self.folder / "tasks").mkdir(parents=True, exist_ok=True)
-        (self.folder / "tasks" / "prostate.toml").write_text(TASK_FILE)
+        (self.folder / "tasks" / "prostate.toml").write_text(self.task)
         (self.folder / "password").write_text(self.orthanc.credentials["apprentice"])
         text = _CONFIGURATION.format(
             url=self.orthanc.url,

@@ -22,6 +22,7 @@ from dicom_io.write_rtstruct import write_contours
 from dicom_io.write_seg import write_prediction, write_residual_bands, write_residual_fractional
 from learner.domain.answer import Answer
 from learner.domain.task import Task
+from learner.domain.viewer_link import viewer_link
 
 PREDICTION = "prediction"
 RESIDUAL_BANDS, RESIDUAL_MAP, RESIDUAL_FRACTIONAL = "residual-bands", "residual-map", "residual-fractional"
@@ -47,10 +48,12 @@ class ResultSettings:
     Attributes:
         kinds: of :data:`KINDS`; the prediction is always written.
         report_class: SR class of the report.
+        viewer: template of links to a viewer (:func:`learner.domain.viewer_link.viewer_link`); empty for none.
     """
 
     kinds: frozenset[str] = DEFAULT_KINDS
     report_class: ReportClass = "comprehensive"
+    viewer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +110,7 @@ class _Writing:
     before_DHW: npt.NDArray[np.uint8] | None
     identity: Callable[[str], ResultIdentity]
     report_class: ReportClass
+    viewer: str
 
     @property
     def segments(self) -> Sequence[SegmentDescription]:
@@ -119,8 +123,21 @@ class _Writing:
     @property
     def suggestions(self) -> list[SuggestedSlice]:
         """Suggestions that name an image: acquired slices of the series."""
-        found = (s for s in self.answer.guidance.suggestions if s.axis == 0 and self.source.slice_at(s.index) is not None)
-        return [SuggestedSlice(s.index, s.score, s.reason) for s in found]
+        found = ((s, self.source.slice_at(s.index)) for s in self.answer.guidance.suggestions if s.axis == 0)
+        return [
+            SuggestedSlice(s.index, s.score, s.reason, self._link(at.sop_instance_uid)) for s, at in found if at is not None
+        ]
+
+    def _link(self, image: str) -> str:
+        """Address of an image in a viewer, with this prediction laid over it."""
+        series, prediction = self.source.volume.series, self.identity(PREDICTION).series_instance_uid
+        return viewer_link(
+            self.viewer,
+            series.study_instance_uid,
+            series=series.series_instance_uid,
+            instance=image,
+            segmentation=prediction,
+        )
 
 
 def build_results(
@@ -146,7 +163,13 @@ def build_results(
     """
     settings = settings or ResultSettings()
     writing = _Writing(
-        source, task, answer, before_DHW, lambda kind: _identity(source, task, identity, kind), settings.report_class
+        source,
+        task,
+        answer,
+        before_DHW,
+        lambda kind: _identity(source, task, identity, kind),
+        settings.report_class,
+        settings.viewer,
     )
     chosen = [kind for kind in KINDS if kind == PREDICTION or kind in settings.kinds]
     return [result for kind in chosen for result in _displayable(list(_WRITERS[kind](writing)), source)]

@@ -185,7 +185,11 @@ def _task_file(data: DemoData) -> str:
 
 
 def _label(segment: SegmentDescription) -> str:
-    values: dict[str, object] = {"name": segment.name, "colour": f"#{bytes(segment.colour).hex()}"}
+    values: dict[str, object] = {
+        "name": segment.name,
+        "names": [f"Segment {segment.number}"],  # OHIF's name for it: whoever tries the demo need not rename anything
+        "colour": f"#{bytes(segment.colour).hex()}",
+    }
     codes = {
         name: {"value": code.value, "scheme": code.scheme, "meaning": code.meaning}
         for name, code in (("category", segment.category), ("type", segment.type))

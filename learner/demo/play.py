@@ -34,6 +34,7 @@ from learner.demo.reader import Choice, Manner, Reader, first_slices, next_slice
 from learner.demo.report import DemoOptions, DemoReport, RoundRow, write_json, write_plot
 from learner.demo.table import Screen
 from learner.domain.case import RoundState
+from learner.domain.viewer_link import OWN_VIEWER, viewer_link
 from learner.propagation import make_propagator
 
 LabelArray = npt.NDArray[np.uint8]
@@ -67,7 +68,7 @@ def run_demo(options: DemoOptions, console: Console | None = None) -> DemoReport
                 rows += _CasePlay(node, data, options, screen, case, number).play(last=number == len(data.cases))
         report = DemoReport(tuple(rows), node.log_errors())
         _publish(report, options, console)
-        _tell_addresses(node, console)
+        _tell_addresses(node, data, console)
         if not options.once:
             _stay(console)
     return report
@@ -306,12 +307,17 @@ def _tell_errors(errors: Sequence[str], console: Console) -> None:
     console.print(errors[0], soft_wrap=True, markup=False)
 
 
-def _tell_addresses(node: DemoNode, console: Console) -> None:
+def _tell_addresses(node: DemoNode, data: DemoData, console: Console) -> None:
     host, port = node.orthanc.dicom_address
+    study = str(read_whole(data.cases[-1].files[0]).StudyInstanceUID)
     lines = (
         f"Orthanc:  {node.orthanc.url}/app/explorer.html (user {USER}, password {node.password})",
         f"learner:  {node.learner_url}/",
-        *([f"viewer:   {node.learner_url}/ohif/"] if node.has_viewer else []),
+        *(
+            [f"viewer:   {node.learner_url}/ohif/", f"draw on:  {node.learner_url}{viewer_link(OWN_VIEWER, study)}"]
+            if node.has_viewer
+            else []
+        ),
         f"DICOM:    {node.orthanc.aet} at {host}:{port}",
         f"logs:     {node.orthanc.log_path} and {node.learner_log}",
     )

@@ -1,25 +1,43 @@
-"""Addresses in a viewer. All links of the API and the page to images are made here."""
+"""Addresses in a viewer, for whoever looks at this node. All links of the API and the page are made here."""
 
 from __future__ import annotations
 
-from urllib.parse import quote, urlsplit
+from learner.app.results import PREDICTION
+from learner.domain.case import Case
+from learner.domain.viewer_link import viewer_link
+from learner.node import Node
 
 
-def slice_link(template: str, study_uid: str, series_uid: str = "", sop_instance_uid: str = "") -> str:
-    """Address of a study in a viewer, at one slice where the template has a place for it.
+class Links:
+    """Makes links to the images of cases.
 
     Args:
-        template: address with ``{study}``, and perhaps ``{series}`` and ``{instance}``; empty for no viewer.
-        study_uid: Study Instance UID.
-        series_uid: Series Instance UID of the images.
-        sop_instance_uid: SOP Instance UID of the slice.
-
-    Returns:
-        An address of http or https, or a path on this server; empty where there is no viewer, or the template is neither.
+        node: whose settings name the viewer.
     """
-    if not template or urlsplit(template).scheme not in {"", "http", "https"}:
-        return ""
-    values = {"{study}": study_uid, "{series}": series_uid, "{instance}": sop_instance_uid}
-    for name, value in values.items():
-        template = template.replace(name, quote(value, safe=""))
-    return template
+
+    def __init__(self, node: Node) -> None:
+        self._template = node.settings.viewer_url
+        self._records = node.store.records
+
+    def prediction(self, round_id: int | None) -> str:
+        """Series Instance UID of a round's prediction; empty where it has none, or where there is no viewer to open it."""
+        if round_id is None or not self._template:
+            return ""
+        results = self._records.results_of(round_id)
+        return next((result.series_instance_uid for result in results if result.kind == PREDICTION), "")
+
+    def to(self, case: Case | None, instance: str = "", prediction: str = "") -> str:
+        """Address at which the viewer opens a case.
+
+        Args:
+            case: the case; None for none.
+            instance: SOP Instance UID of the slice to open at; empty for the viewer's choice.
+            prediction: Series Instance UID of the prediction to lay over it; empty for none.
+
+        Returns:
+            An address, see :func:`learner.domain.viewer_link.viewer_link`; empty where there is no viewer or no case.
+        """
+        if case is None:
+            return ""
+        study, series = case.study_instance_uid, case.series_instance_uid
+        return viewer_link(self._template, study, series=series, instance=instance, segmentation=prediction)

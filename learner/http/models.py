@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
@@ -198,6 +199,18 @@ class CaseView(_View):
         return cls.model_validate(case)
 
 
+class SuggestionView(_View):
+    """A slice worth drawing next."""
+
+    axis: int = Field(description="Array axis that it is perpendicular to; 0 for an acquired slice.")
+    index: int = Field(description="Its index along that axis, from 0.")
+    sop_instance_uid: str = Field("", description="Its image; empty where it is none.")
+    frame_number: int = Field(0, description="Its frame, from 1; 0 for a whole object.")
+    score: float = Field(description="Expected worth in [0, 1].")
+    reason: str
+    link: str = Field(description="Address at which a viewer opens it, the prediction laid over it; empty for none.")
+
+
 class RoundView(_View):
     """One trigger and its answer."""
 
@@ -213,10 +226,18 @@ class RoundView(_View):
     received_at: float = Field(description="POSIX time of the trigger.")
     answered_at: float | None = Field(description="POSIX time at which the whole answer stood in the archive.")
     facts: dict[str, JsonValue] = Field(description="What was measured: drawn slices, volumes, guidance, seconds ...")
+    link: str = Field(description="Address at which a viewer opens the answer; empty for none.")
+    guidance: tuple[SuggestionView, ...] = Field(description="Slices worth drawing next, best first.")
 
     @classmethod
-    def of(cls, round_: Round, case: Case | None) -> Self:
-        """The view of a round and its case."""
+    def of(cls, round_: Round, case: Case | None, link: Callable[[str], str] = lambda _instance: "") -> Self:
+        """The view of a round and its case.
+
+        Args:
+            round_: the round.
+            case: its case; None until it is known.
+            link: gives the address at which a viewer opens an image of the case, or the case where the image is not named.
+        """
         return cls(
             round_id=round_.round_id,
             state=round_.state,
@@ -230,6 +251,13 @@ class RoundView(_View):
             received_at=round_.received_at,
             answered_at=round_.answered_at,
             facts=_json(round_.facts),
+            link=link(""),
+            guidance=tuple(
+                SuggestionView.model_validate(
+                    {**one, "link": link(str(one["sop_instance_uid"])) if one.get("sop_instance_uid") else ""}
+                )
+                for one in _suggestions(round_)
+            ),
         )
 
 
@@ -341,7 +369,13 @@ class StatusView(_View):
     rounds: dict[str, int] = Field(description="Number of rounds by state.")
     jobs: tuple[JobCount, ...]
     tasks: tuple[ServingView, ...]
-    viewer_url: str = Field(description="Address of a study in a viewer, `{study}` for its UID; empty for none.")
+    viewer_url: str = Field(description="Address of a study in a viewer, with places for what to open; empty for none.")
+
+
+def _suggestions(round_: Round) -> list[dict[str, object]]:
+    """What the facts of a round say of its guidance."""
+    found = round_.facts.get("guidance")
+    return found if isinstance(found, list) else []
 
 
 def _json(facts: dict[str, object]) -> dict[str, JsonValue]:

@@ -16,7 +16,7 @@ from learner.domain.case import Case, Round, RoundState
 from learner.domain.job import JobKind, JobState
 from learner.domain.progress import learning_curve
 from learner.errors import CorruptFile
-from learner.http.links import slice_link
+from learner.http.links import Links
 from learner.http.page_models import (
     CasePage,
     CaseProgressView,
@@ -84,23 +84,23 @@ def _add_changes(router: APIRouter, node: Node) -> None:
 
 
 def _add_overview(router: APIRouter, node: Node) -> None:
-    store, template = node.store, node.settings.viewer_url
+    store, links = node.store, Links(node)
 
     @router.get("/overview/cases", tags=["cases"])
     def cases(task: Annotated[str | None, Query(max_length=40)] = None, limit: Limit = 50, offset: Offset = 0) -> CasePage:
         """Cases as they stand, the one with the latest round first; small, whatever their rounds hold."""
         total, found = store.overview.cases(task, limit, offset)
-        return CasePage(total=total, cases=tuple(_case_summary(one, template) for one in found))
+        return CasePage(total=total, cases=tuple(_case_summary(one, links) for one in found))
 
     @router.get("/overview/trouble", tags=["node"])
     def trouble(limit: Limit = 50) -> TroublePage:
         """What waits for something, failed, or was given up, newest first, with the reason."""
         total, found = store.overview.trouble(limit)
-        return TroublePage(total=total, entries=tuple(_trouble(one, template) for one in found))
+        return TroublePage(total=total, entries=tuple(_trouble(one, links) for one in found))
 
 
 def _add_pictures(router: APIRouter, node: Node) -> None:
-    store, template = node.store, node.settings.viewer_url
+    store, links = node.store, Links(node)
 
     @lru_cache(maxsize=_KEPT_PNGS)
     def png(round_id: int, place: int, overlay: Overlay, scale: int) -> bytes:
@@ -116,7 +116,7 @@ def _add_pictures(router: APIRouter, node: Node) -> None:
         """The small pictures of a round's answer; none of rounds that an earlier version answered."""
         round_ = operations.find_round(store, round_id)
         case = store.records.find_case(round_.case_id) if round_.case_id is not None else None
-        return RoundPicturesView(round_id=round_id, pictures=_pictures(round_id, round_.facts, case, template))
+        return RoundPicturesView(round_id=round_id, pictures=_pictures(round_id, round_.facts, case, links))
 
     @router.get("/rounds/{round_id}/pictures/{place}", tags=["rounds"], response_class=Response)
     def picture(
@@ -186,16 +186,16 @@ def _colours(node: Node, round_: Round) -> dict[int, tuple[int, int, int]]:
     return {label.number: label.colour for task in node.tasks if task.task_id == task_id for label in task.labels}
 
 
-def _case_summary(one: CaseSummary, template: str) -> CaseSummaryView:
+def _case_summary(one: CaseSummary, links: Links) -> CaseSummaryView:
     case, latest, facts = one.case, one.latest, one.answer
-    pictures = _pictures(one.answer_id, facts, case, template) if one.answer_id is not None else ()
+    pictures = _pictures(one.answer_id, facts, case, links) if one.answer_id is not None else ()
     drawn = facts.get("drawn_slices")
     return CaseSummaryView(
         case_id=case.case_id,
         task_id=case.task_id,
         study_instance_uid=case.study_instance_uid,
         series_instance_uid=case.series_instance_uid,
-        link=slice_link(template, case.study_instance_uid, case.series_instance_uid),
+        link=links.to(case, prediction=links.prediction(one.answer_id)),
         rounds=one.rounds,
         round_id=latest.round_id,
         state=latest.state,
@@ -214,21 +214,20 @@ def _case_summary(one: CaseSummary, template: str) -> CaseSummaryView:
     )
 
 
-def _pictures(round_id: int, facts: dict[str, Any], case: Case | None, template: str) -> tuple[PictureView, ...]:
+def _pictures(round_id: int, facts: dict[str, Any], case: Case | None, links: Links) -> tuple[PictureView, ...]:
     """What pictures a round has; those of guidance with the reason for each slice."""
     suggested = {(one["axis"], one["index"]): one for one in facts.get("guidance") or ()}
-    found = []
+    prediction, found = links.prediction(round_id), []
     for place, picture in enumerate(facts.get("pictures") or ()):
         kind, axis, index = picture["kind"], picture["axis"], picture["index"]
         why = suggested.get((axis, index), {}) if kind == "guidance" else {}
-        uids = (case.study_instance_uid, case.series_instance_uid) if case is not None else ("", "")
         found.append(
             PictureView(
                 path=f"/api/rounds/{round_id}/pictures/{place}",
                 kind=kind,
                 axis=axis,
                 index=index,
-                link=slice_link(template, *uids, why.get("sop_instance_uid", "")) if case is not None else "",
+                link=links.to(case, why.get("sop_instance_uid", ""), prediction),
                 score=why.get("score"),
                 reason=why.get("reason", ""),
             )
@@ -236,7 +235,7 @@ def _pictures(round_id: int, facts: dict[str, Any], case: Case | None, template:
     return tuple(found)
 
 
-def _trouble(one: Trouble, template: str) -> TroubleView:
+def _trouble(one: Trouble, links: Links) -> TroubleView:
     round_, case = one.round_, one.case
     given_up = one.state in {JobState.PARKED, RoundState.REFUSED}
     return TroubleView(
@@ -249,7 +248,7 @@ def _trouble(one: Trouble, template: str) -> TroubleView:
         reason=one.reason,
         received_at=round_.received_at,
         can_retry=given_up,
-        link=slice_link(template, case.study_instance_uid, case.series_instance_uid) if case is not None else "",
+        link=links.to(case),
     )
 
 

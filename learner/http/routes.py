@@ -16,6 +16,7 @@ from learner.app.serving import serving_version
 from learner.domain.case import Case, Round, RoundState
 from learner.domain.job import JobState
 from learner.domain.task import Task
+from learner.http.links import Links
 from learner.http.models import (
     Accepted,
     CaseDetail,
@@ -60,7 +61,7 @@ def api_router(node: Node) -> APIRouter:
     _add_status(router, node)
     _add_tasks(router, node)
     _add_models(router, node)
-    _add_cases(router, node.store)
+    _add_cases(router, node)
     _add_rounds(router, node)
     _add_training(router, node.store)
     router.include_router(page_router(node))
@@ -180,7 +181,9 @@ def _model(node: Node, model_id: str) -> ModelView:
     )
 
 
-def _add_cases(router: APIRouter, store: LocalStore) -> None:
+def _add_cases(router: APIRouter, node: Node) -> None:
+    store = node.store
+
     @router.get("/cases", tags=["cases"])
     def cases(
         task: Annotated[str | None, Query(max_length=40)] = None, limit: Limit = 200, offset: Offset = 0
@@ -195,12 +198,12 @@ def _add_cases(router: APIRouter, store: LocalStore) -> None:
         if found is None:
             raise HTTPException(404, f"there is no case {case_id}")
         rounds = store.queries.rounds(case_id=case_id, limit=1000)
-        return CaseDetail(case=CaseView.of(found), rounds=tuple(RoundView.of(one, found) for one in rounds))
+        return CaseDetail(case=CaseView.of(found), rounds=tuple(_views(node, rounds)))
 
     @router.get("/series/{series_uid}/rounds", tags=["rounds"])
     def rounds_of_series(series_uid: Uid, limit: Limit = 200, offset: Offset = 0) -> list[RoundView]:
         """Rounds that concern a series of images or of annotations, newest first."""
-        return _views(store, store.queries.rounds_of_series(series_uid, limit, offset))
+        return _views(node, store.queries.rounds_of_series(series_uid, limit, offset))
 
 
 def _add_rounds(router: APIRouter, node: Node) -> None:
@@ -211,19 +214,19 @@ def _add_rounds(router: APIRouter, node: Node) -> None:
         state: RoundState | None = None, case: OptionalNumber = None, limit: Limit = 200, offset: Offset = 0
     ) -> list[RoundView]:
         """Rounds, newest first; in one state and of one case, or all."""
-        return _views(store, store.queries.rounds(case_id=case, state=state, limit=limit, offset=offset))
+        return _views(node, store.queries.rounds(case_id=case, state=state, limit=limit, offset=offset))
 
     @router.get("/rounds/{round_id}", tags=["rounds"])
     def round_(round_id: Number) -> RoundDetail:
         """A round with its facts (guidance among them), results and jobs."""
-        return _detail(store, operations.find_round(store, round_id))
+        return _detail(node, operations.find_round(store, round_id))
 
     @router.post("/rounds/{round_id}/retry", status_code=202, tags=["rounds"])
     def retry(round_id: Number) -> RoundDetail:
         """Take up again what was refused, withdrawn or given up; 409 if the round is none of these."""
         retried = operations.retry_round(store, round_id)
         node.answer_now()
-        return _detail(store, retried)
+        return _detail(node, retried)
 
     @router.get("/triggers/{uid}", tags=["rounds"])
     def trigger(uid: Uid) -> RoundDetail:
@@ -234,7 +237,7 @@ def _add_rounds(router: APIRouter, node: Node) -> None:
         found = store.queries.find_trigger(uid)
         if found is None:
             raise HTTPException(404, "no round has that annotation; it may not have been taken in yet")
-        return _detail(store, found)
+        return _detail(node, found)
 
 
 def _add_training(router: APIRouter, store: LocalStore) -> None:
@@ -274,15 +277,27 @@ def _case(store: LocalStore, case_id: int) -> Case | None:
         return None
 
 
-def _views(store: LocalStore, rounds: Sequence[Round]) -> list[RoundView]:
-    cases = {number: _case(store, number) for number in {one.case_id for one in rounds} if number is not None}
-    return [RoundView.of(one, cases.get(one.case_id) if one.case_id is not None else None) for one in rounds]
+def _views(node: Node, rounds: Sequence[Round]) -> list[RoundView]:
+    numbers = {one.case_id for one in rounds} - {None}
+    cases = {number: _case(node.store, number) for number in numbers if number is not None}
+    return [_view(node, one, cases.get(one.case_id) if one.case_id is not None else None) for one in rounds]
 
 
-def _detail(store: LocalStore, round_: Round) -> RoundDetail:
-    (view,) = _views(store, [round_])
+def _view(node: Node, round_: Round, case: Case | None) -> RoundView:
+    """A round, with links to its answer in a viewer."""
+    links = Links(node)
+    prediction = links.prediction(round_.round_id)
+
+    def link(instance: str) -> str:
+        return links.to(case, instance, prediction)
+
+    return RoundView.of(round_, case, link)
+
+
+def _detail(node: Node, round_: Round) -> RoundDetail:
+    (view,) = _views(node, [round_])
     return RoundDetail(
         round=view,
-        results=tuple(ResultView.of(result) for result in store.records.results_of(round_.round_id)),
-        jobs=tuple(JobView.of(job) for job in store.queries.jobs_of(round_.round_id)),
+        results=tuple(ResultView.of(result) for result in node.store.records.results_of(round_.round_id)),
+        jobs=tuple(JobView.of(job) for job in node.store.queries.jobs_of(round_.round_id)),
     )

@@ -59,6 +59,19 @@ def test_the_usual_objects_of_an_answer_and_all_that_there_are() -> None:
     assert kinds_of(source, answer, ResultSettings(frozenset())) == [PREDICTION]
 
 
+def test_key_objects_say_where_a_viewer_opens_each_slice() -> None:
+    source = SOURCES["axial"]()
+    settings = replace(ALL, viewer="http://node/?s={study}&i={instance}&o={segmentation}")
+    results = build_results(source, TASK, answer_of(source), IDENTITY, settings)
+    (prediction,) = (one for one in results if one.kind == PREDICTION)
+    (keys,) = (one for one in results if one.kind == "key-objects")
+    said = "".join(item.get("TextValue", "") for item in dcmread(BytesIO(keys.file)).ContentSequence)
+    series = source.volume.series
+    for plane in (4, 1):
+        image = series.sop_instance_uids[plane]
+        assert f"http://node/?s={series.study_instance_uid}&i={image}&o={prediction.series_instance_uid}" in said
+
+
 @pytest.mark.parametrize("source", ["multi-frame", "tilted", "missing-slice", "whole-bytes"])
 def test_every_object_of_every_geometry_passes_the_display_rules(source: str) -> None:
     series = SOURCES[source]()

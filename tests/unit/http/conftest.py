@@ -41,6 +41,7 @@ TASK = Task(
     (Label(1, "Prostate", ANATOMICAL_STRUCTURE, Code("41216001", "SCT", "Prostate"), (230, 120, 60)),),
     MatchingRule(("MR",), series_description="t2"),
 )
+VIEWER = "http://viewer/?StudyInstanceUIDs={study}&image={instance}&over={segmentation}"
 GUIDANCE = [{"axis": 0, "index": 4, "sop_instance_uid": "1.2.3.4", "score": 0.5, "reason": "far from what is drawn"}]
 
 
@@ -51,9 +52,7 @@ def _no_network(_state: bytes, _task_id: str, _label_count: int) -> Network:
 @pytest.fixture
 def node(tmp_path: Path) -> Node:
     """A node on a store and an archive in memory; nothing of it is started."""
-    settings = Settings(
-        node=NodeSettings(data=tmp_path / "data"), api=ApiSettings(viewer_url="http://viewer/?StudyInstanceUIDs={study}")
-    )
+    settings = Settings(node=NodeSettings(data=tmp_path / "data"), api=ApiSettings(viewer_url=VIEWER))
     archive, store, tasks = MemoryArchive(), LocalStore(settings.node.data), TaskBook([TASK])
     choice = TaskChoice(tasks, store, from_annotations=False)
     compute = Compute(

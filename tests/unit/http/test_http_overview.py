@@ -16,7 +16,6 @@ from filled_store import SITES, FilledStore, SetClock
 from starlette.testclient import TestClient
 
 from learner.http import resources
-from learner.http.links import slice_link
 from learner.node import Node
 
 Past = Any  # of conftest.py
@@ -194,20 +193,6 @@ def test_gpus_are_told_as_far_as_the_driver_tells(tmp_path: Path, monkeypatch: p
     assert (other.share, other.memory) == (None, None)
     tool.write_text("#!/bin/sh\nexit 9\n")
     assert resources._gpus() == ()
-
-
-@pytest.mark.parametrize(
-    ("template", "link"),
-    [
-        ("", ""),
-        ("/ohif/viewer?StudyInstanceUIDs={study}", "/ohif/viewer?StudyInstanceUIDs=1.2"),
-        ("https://v/{study}/{series}/{instance}", "https://v/1.2/3.4/5.6"),
-        ("javascript:alert('{study}')", ""),
-    ],
-)
-def test_links_lead_to_the_web_alone(template: str, link: str) -> None:
-    assert slice_link(template, "1.2", "3.4", "5.6") == link
-    assert "%22" in slice_link("/v?{study}", '"') or not template
 
 
 def test_what_was_measured_is_asked_for_again_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

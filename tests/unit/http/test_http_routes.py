@@ -62,7 +62,7 @@ def test_status_counts_rounds_and_jobs(client: TestClient, past: Past) -> None:
     assert (task["newest"], task["newest_state"], task["gate"]) == ("prostate-1", "serving", "as the test wants it")
     assert status["node"]["trainer_alive"] is False
     assert status["training_paused"] is False
-    assert status["viewer_url"] == "http://viewer/?StudyInstanceUIDs={study}"
+    assert status["viewer_url"].startswith("http://viewer/?StudyInstanceUIDs={study}")
 
 
 def test_tasks_come_with_labels_rule_and_version(client: TestClient, past: Past) -> None:
@@ -146,6 +146,19 @@ def test_a_round_is_found_by_number_series_object_and_case(client: TestClient, p
     assert {one["round_id"] for one in client.get(f"/api/cases/{past.case}").json()["rounds"]} == numbers
     assert [one["case_id"] for one in client.get("/api/cases?task=prostate").json()] == [past.case]
     assert client.get("/api/cases?task=liver").json() == []
+
+
+def test_answer_and_suggested_slices_have_links_to_the_viewer(client: TestClient, past: Past) -> None:
+    detail = client.get(f"/api/rounds/{past.answered}").json()
+    over = next(one["series_instance_uid"] for one in detail["results"])
+    assert detail["round"]["link"] == f"http://viewer/?StudyInstanceUIDs=2.25.1&over={over}"
+    (wanted,) = detail["round"]["guidance"]
+    assert wanted["link"] == f"http://viewer/?StudyInstanceUIDs=2.25.1&image=1.2.3.4&over={over}"
+    assert (wanted["index"], wanted["reason"]) == (4, "far from what is drawn")
+    (in_case,) = (one for one in client.get(f"/api/cases/{past.case}").json()["rounds"] if one["round_id"] == past.answered)
+    assert in_case["guidance"] == [wanted]
+    refused = client.get(f"/api/rounds/{past.refused}").json()["round"]
+    assert (refused["link"], refused["guidance"]) == ("", [])
 
 
 def test_rounds_that_wait_are_found_by_the_series_that_they_wait_for(client: TestClient, past: Past) -> None:
