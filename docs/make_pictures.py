@@ -1,0 +1,251 @@
+"""Makes the pictures of ``docs/drawing.md``: ``python docs/make_pictures.py [FOLDER]``.
+
+Everything in them is computed by the code of the node, from the demo's scans and a simulated reader: a network learns from
+three scans on which nine slices each are drawn, and a fourth one is drawn on. Numbers that the page tells are printed.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import numpy.typing as npt
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from dicom_io.read_series import read_series
+from learner.app.answering import CaseAnswer, answer_case
+from learner.demo.cases import DemoCase, shipped_data
+from learner.domain.example import Example
+from learner.domain.pooling import Evidence
+from learner.evaluation.metrics import dice
+from learner.evaluation.simulated_reader import SimulatedReader
+from learner.ports import Network, Propagator
+from learner.propagation import make_propagator
+from learner.settings import LearningSettings
+from learner.wiring import make_trainer
+
+LABELS = 1
+STEPS = 40
+SLICES = 9
+LARGEST_BYTES = 200_000
+DRAWN, ANSWER, WRONG = "#ff9d2e", "#35c4ff", "#ff3355"
+
+LabelArray = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A scan on the grid of its series: float32 voxels, their distances in mm, and the truth."""
+
+    name: str
+    image_DHW: npt.NDArray[np.float32]
+    spacing_DHW: tuple[float, float, float]
+    truth_DHW: LabelArray
+
+    @property
+    def middle(self) -> int:
+        """Column through the middle of the structure, for a view from the side."""
+        return int(np.median(np.flatnonzero(self.truth_DHW.any(axis=(0, 1)))))
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What a reader drew on a case, and the answer."""
+
+    case: Case
+    slices: tuple[int, ...]
+    answered: CaseAnswer
+
+    @property
+    def dice(self) -> float:
+        """Dice of the answer."""
+        return dice(self.answered.answer.labels_DHW, self.case.truth_DHW, LABELS)[1]
+
+
+def read(case: DemoCase) -> Case:
+    """A demo case as the node reads it."""
+    volume = read_series(list(case.files)).volume
+    return Case(case.name, volume.voxels_DHW.astype(np.float32), volume.geometry.spacing_DHW, case.truth_DHW)
+
+
+def draw(
+    case: Case,
+    slices: tuple[int, ...] | int,
+    propagator: Propagator,
+    network: Network | None = None,
+    experience: tuple[Evidence, ...] = (),
+    *,
+    ends: bool = False,
+) -> Drawn:
+    """Draws slices of a case, or a number of slices that are spread evenly, and answers."""
+    reader = SimulatedReader(case.truth_DHW, LABELS)
+    chosen = reader.choose(slices, None) if isinstance(slices, int) else slices
+    reader.draw(chosen)
+    if ends:
+        reader.state_extents()
+    answered = answer_case(
+        case.image_DHW, case.spacing_DHW, reader.annotation(), LABELS, propagator, network, experience=experience
+    )
+    return Drawn(case, chosen, answered)
+
+
+def taught(cases: list[Case], propagator: Propagator, folder: Path) -> tuple[Network, tuple[Evidence, ...]]:
+    """A network that learned from cases as the demo's node does, and what it was worth on each before that."""
+    trainer = make_trainer({"brain": LABELS}, LearningSettings(), folder)
+    experience: list[Evidence] = []
+    for number, case in enumerate(cases):
+        network = trainer.network("brain") if number else None
+        drawn = draw(case, SLICES, propagator, network, tuple(experience))
+        if drawn.answered.evidence is not None:
+            experience.append(drawn.answered.evidence)
+        reader = SimulatedReader(case.truth_DHW, LABELS)
+        reader.draw(drawn.slices)
+        annotation, proxy = reader.annotation(), drawn.answered.proxy
+        assert annotation is not None
+        assert proxy is not None
+        example = Example(case.name, "brain", 1, case.image_DHW, case.spacing_DHW, annotation, proxy)
+        trainer.learn(example, STEPS, lambda: None)
+    return trainer.network("brain"), tuple(experience)
+
+
+def side(axes: Axes, case: Case, title: str) -> None:
+    """The scan from the side: slices lie across, the first one at the bottom."""
+    depth, height, _ = case.spacing_DHW
+    image = case.image_DHW[:, :, case.middle]
+    axes.imshow(image, cmap="gray", origin="lower", aspect=depth / height, vmin=0, vmax=float(np.percentile(image, 99.5)))
+    axes.set_title(title, fontsize=10)
+    axes.set_axis_off()
+
+
+def outline(axes: Axes, labels_HW: LabelArray, colour: str, width: float = 1.3) -> None:
+    """The outline of a structure on a section."""
+    if labels_HW.any():
+        axes.contour(labels_HW > 0, levels=[0.5], colors=[colour], linewidths=width)
+
+
+def across(axes: Axes, slices: tuple[int, ...], colour: str = DRAWN, style: str = "-") -> None:
+    """A line for each slice, with its number."""
+    right = axes.get_xlim()[1]
+    for index in slices:
+        axes.axhline(index, color=colour, linewidth=1.2, linestyle=style)
+        axes.text(right, index, f" {index}", color="#555555", fontsize=7, va="center")
+
+
+def overlay(axes: Axes, values_HW: npt.NDArray[np.float32], colours: str) -> None:
+    """Values from 0 to 1 as colour, see-through where they are 0."""
+    axes.imshow(
+        values_HW,
+        cmap=colours,
+        origin="lower",
+        alpha=np.clip(values_HW * 2, 0, 0.75),
+        vmin=0,
+        vmax=1,
+        aspect=axes.get_aspect(),
+    )
+
+
+def drawn_picture(drawn: Drawn) -> Figure:
+    """Where the drawn slices lie, and what is drawn on each."""
+    case = drawn.case
+    count = len(drawn.slices)
+    figure, all_axes = plt.subplots(1, count + 1, figsize=(9, 2.8), width_ratios=[1.25, *[1.0] * count])
+    side(all_axes[0], case, "from the side: three of 48 slices")
+    across(all_axes[0], drawn.slices)
+    for axes, index in zip(all_axes[1:], drawn.slices, strict=True):
+        image = case.image_DHW[index]
+        axes.imshow(image, cmap="gray", vmin=0, vmax=float(np.percentile(image, 99.5)))
+        mask = np.ma.masked_equal(case.truth_DHW[index], 0)
+        axes.imshow(mask, cmap=mpl.colors.ListedColormap([DRAWN]), alpha=0.35)
+        outline(axes, case.truth_DHW[index], DRAWN)
+        axes.set_title(f"drawn: slice {index}", fontsize=10)
+        axes.set_axis_off()
+    return figure
+
+
+def answer_picture(drawn: Drawn) -> Figure:
+    """From the drawing to the answer: proxy, confidence, disagreement, answer with the slices to draw next."""
+    case, answer, proxy = drawn.case, drawn.answered.answer, drawn.answered.proxy
+    assert proxy is not None
+    column = case.middle
+    figure, ((one, two), (three, four)) = plt.subplots(2, 2, figsize=(9, 7))
+    side(one, case, "1  the drawing, carried through the volume")
+    outline(one, proxy.labels_DHW[:, :, column], DRAWN)
+    across(one, drawn.slices)
+    side(two, case, "2  how far that is to be trusted (bright: fully)")
+    overlay(two, proxy.confidence_DHW[:, :, column], "inferno")
+    across(two, drawn.slices)
+    side(three, case, "3  where it and the network disagree")
+    overlay(three, answer.residual_DHW[:, :, column], "autumn_r")
+    across(three, drawn.slices)
+    side(four, case, "4  the answer (blue), and the slices to draw next (dashed)")
+    outline(four, answer.labels_DHW[:, :, column], ANSWER)
+    across(four, tuple(s.index for s in answer.guidance.suggestions[:3]), ANSWER, "--")
+    return figure
+
+
+def choices_picture(choices: dict[str, Drawn]) -> Figure:
+    """The same effort spent in several ways; what is wrong in the answer is red."""
+    figure, all_axes = plt.subplots(1, len(choices), figsize=(9, 3.2))
+    for axes, (title, drawn) in zip(all_axes, choices.items(), strict=True):
+        case = drawn.case
+        side(axes, case, f"{title}\nDice {drawn.dice:.2f}")
+        answer = drawn.answered.answer.labels_DHW[:, :, case.middle]
+        wrong = np.ma.masked_equal(answer != case.truth_DHW[:, :, case.middle], False)
+        axes.imshow(wrong, cmap=mpl.colors.ListedColormap([WRONG]), alpha=0.55, origin="lower", aspect=axes.get_aspect())
+        outline(axes, answer, ANSWER)
+        across(axes, drawn.slices)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a picture, with fewer colours so that it stays small.
+
+    Raises:
+        ValueError: if it is larger than the repository should carry.
+    """
+    figure.tight_layout()
+    figure.savefig(path, dpi=100, facecolor="white", metadata={"Software": None}, pil_kwargs={"optimize": True})
+    plt.close(figure)
+    if path.stat().st_size > LARGEST_BYTES:
+        raise ValueError(f"{path} has {path.stat().st_size} bytes, {LARGEST_BYTES} are the most")
+
+
+def main(folder: Path) -> None:
+    """Makes all pictures."""
+    mpl.use("agg")
+    folder.mkdir(parents=True, exist_ok=True)
+    data = shipped_data(Path(".cache/demo-data"), "pictures", Console(stderr=True), limit=4)
+    first, second, case, third = map(read, data.cases)
+    propagator = make_propagator()
+    largest = int(np.argmax(np.count_nonzero(case.truth_DHW, axis=(1, 2))))
+    low, high = (int(i) for i in np.flatnonzero(case.truth_DHW.any(axis=(1, 2)))[[0, -1]])
+    good = (low + 2, largest, high - 2)
+    with tempfile.TemporaryDirectory() as replay:
+        network, experience = taught([first, second, third], propagator, Path(replay))
+        drawn = draw(case, good, propagator, network, experience)
+    choices = {
+        "side by side": draw(case, (largest - 1, largest, largest + 1), propagator),
+        "ends and middle": draw(case, good, propagator),
+        "the same, ends stated": draw(case, good, propagator, ends=True),
+    }
+    save(drawn_picture(drawn), folder / "sparse-drawn.png")
+    save(answer_picture(drawn), folder / "sparse-answer.png")
+    save(choices_picture(choices), folder / "sparse-choices.png")
+    proxy = drawn.answered.answer.proxy_labels_DHW
+    assert proxy is not None
+    print(f"slices {low} to {high}, drawn {good}; proxy {dice(proxy, case.truth_DHW, LABELS)[1]:.3f}, answer {drawn.dice:.3f}")
+    for suggestion in drawn.answered.answer.guidance.suggestions:
+        print(f"next: slice {suggestion.index}, {suggestion.reason}")
+    for title, choice in choices.items():
+        print(f"{title}: slices {choice.slices}, Dice {choice.dice:.3f}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parent / "images"))
