@@ -98,7 +98,7 @@ def draw(
 
 def taught(cases: list[Case], propagator: Propagator, folder: Path) -> tuple[Network, tuple[Evidence, ...]]:
     """A network that learned from cases as the demo's node does, and what it was worth on each before that."""
-    trainer = make_trainer({"brain": LABELS}, LearningSettings(), folder)
+    trainer = make_trainer({"brain": LABELS}, LearningSettings(threads=1), folder)
     experience: list[Evidence] = []
     for number, case in enumerate(cases):
         network = trainer.network("brain") if number else None
@@ -112,6 +112,7 @@ def taught(cases: list[Case], propagator: Propagator, folder: Path) -> tuple[Net
         assert proxy is not None
         example = Example(case.name, "brain", 1, case.image_DHW, case.spacing_DHW, annotation, proxy)
         trainer.learn(example, STEPS, lambda: None)
+        print(f"learned from {case.name}", flush=True)
     return trainer.network("brain"), tuple(experience)
 
 

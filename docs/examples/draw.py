@@ -1,9 +1,9 @@
-"""Writes a drawing as a viewer would: a DICOM SEG of one segment on a few slices of a series. A threshold stands in for the hand.
+"""Writes a drawing as a viewer would: a DICOM SEG of one segment on a few slices of a series.
 
     python docs/examples/draw.py SERIES DRAWING --label Prostate --slices 3,7,10 --above 850
 
 SERIES is a folder of single-frame images, DRAWING the file to write. Slices are counted from 0 along the normal of the slices.
-It needs pydicom, highdicom and scipy only, and nothing of this project.
+A threshold stands in for the hand. It needs pydicom, highdicom and scipy only, and nothing of this project.
 """
 
 from __future__ import annotations
