@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from PIL import Image
 from rich.console import Console
 
 from dicom_io.read_series import read_series
@@ -35,6 +37,7 @@ LABELS = 1
 STEPS = 40
 SLICES = 9
 LARGEST_BYTES = 200_000
+COLOURS = 96
 DRAWN, ANSWER, WRONG = "#ff9d2e", "#35c4ff", "#ff3355"
 
 LabelArray = npt.NDArray[np.uint8]
@@ -212,8 +215,10 @@ def save(figure: Figure, path: Path) -> None:
         ValueError: if it is larger than the repository should carry.
     """
     figure.tight_layout()
-    figure.savefig(path, dpi=100, facecolor="white", metadata={"Software": None}, pil_kwargs={"optimize": True})
+    whole = BytesIO()
+    figure.savefig(whole, dpi=90, facecolor="white")
     plt.close(figure)
+    Image.open(whole).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
     if path.stat().st_size > LARGEST_BYTES:
         raise ValueError(f"{path} has {path.stat().st_size} bytes, {LARGEST_BYTES} are the most")
 
