@@ -1,7 +1,7 @@
 """Makes the pictures of ``docs/drawing.md``: ``python docs/make_pictures.py [FOLDER]``.
 
 Everything in them is computed by the code of the node, from the demo's scans and a simulated reader: a network learns from
-three scans on which nine slices each are drawn, and a fourth one is drawn on. Numbers that the page tells are printed.
+two scans on which nine slices each are drawn, and a third one is drawn on. Numbers that the page tells are printed.
 """
 
 from __future__ import annotations
@@ -34,10 +34,14 @@ from learner.settings import LearningSettings
 from learner.wiring import make_trainer
 
 LABELS = 1
-STEPS = 40
-SLICES = 9
+STEPS = 20
+TAUGHT = 9
+"""Slices drawn on each scan that the network learns from."""
+DRAWN_SLICES = 5
 LARGEST_BYTES = 200_000
 COLOURS = 96
+PLAUSIBLE, SHOWN_FROM = 0.95, 0.25
+"""Background below which a voxel may be of the structure; disagreement from which it is shown, as in the bands."""
 DRAWN, ANSWER, WRONG = "#ff9d2e", "#35c4ff", "#ff3355"
 
 LabelArray = npt.NDArray[np.uint8]
@@ -53,9 +57,9 @@ class Case:
     truth_DHW: LabelArray
 
     @property
-    def middle(self) -> int:
-        """Column through the middle of the structure, for a view from the side."""
-        return int(np.median(np.flatnonzero(self.truth_DHW.any(axis=(0, 1)))))
+    def column(self) -> int:
+        """Column through one half of the structure, for a view from the side."""
+        return int(np.percentile(np.flatnonzero(self.truth_DHW.any(axis=(0, 1))), 33))
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +74,11 @@ class Drawn:
     def dice(self) -> float:
         """Dice of the answer."""
         return dice(self.answered.answer.labels_DHW, self.case.truth_DHW, LABELS)[1]
+
+
+def evenly(first: int, last: int) -> tuple[int, ...]:
+    """Slices from the first to the last, evenly apart."""
+    return tuple(int(index) for index in np.linspace(first, last, DRAWN_SLICES).round())
 
 
 def read(case: DemoCase) -> Case:
@@ -105,7 +114,7 @@ def taught(cases: list[Case], propagator: Propagator, folder: Path) -> tuple[Net
     experience: list[Evidence] = []
     for number, case in enumerate(cases):
         network = trainer.network("brain") if number else None
-        drawn = draw(case, SLICES, propagator, network, tuple(experience))
+        drawn = draw(case, TAUGHT, propagator, network, tuple(experience))
         if drawn.answered.evidence is not None:
             experience.append(drawn.answered.evidence)
         reader = SimulatedReader(case.truth_DHW, LABELS)
@@ -122,7 +131,7 @@ def taught(cases: list[Case], propagator: Propagator, folder: Path) -> tuple[Net
 def side(axes: Axes, case: Case, title: str) -> None:
     """The scan from the side: slices lie across, the first one at the bottom."""
     depth, height, _ = case.spacing_DHW
-    image = case.image_DHW[:, :, case.middle]
+    image = case.image_DHW[:, :, case.column]
     axes.imshow(image, cmap="gray", origin="lower", aspect=depth / height, vmin=0, vmax=float(np.percentile(image, 99.5)))
     axes.set_title(title, fontsize=10)
     axes.set_axis_off()
@@ -143,12 +152,12 @@ def across(axes: Axes, slices: tuple[int, ...], colour: str = DRAWN, style: str 
 
 
 def overlay(axes: Axes, values_HW: npt.NDArray[np.float32], colours: str) -> None:
-    """Values from 0 to 1 as colour, see-through where they are 0."""
+    """Values from 0 to 1 as colour; nothing where they are 0."""
     axes.imshow(
         values_HW,
         cmap=colours,
         origin="lower",
-        alpha=np.clip(values_HW * 2, 0, 0.75),
+        alpha=np.where(values_HW > 0, 0.6, 0.0),
         vmin=0,
         vmax=1,
         aspect=axes.get_aspect(),
@@ -159,8 +168,8 @@ def drawn_picture(drawn: Drawn) -> Figure:
     """Where the drawn slices lie, and what is drawn on each."""
     case = drawn.case
     count = len(drawn.slices)
-    figure, all_axes = plt.subplots(1, count + 1, figsize=(9, 2.8), width_ratios=[1.25, *[1.0] * count])
-    side(all_axes[0], case, "from the side: three of 48 slices")
+    figure, all_axes = plt.subplots(1, count + 1, figsize=(11, 2.5), width_ratios=[1.3, *[1.0] * count])
+    side(all_axes[0], case, f"{count} of {len(case.image_DHW)} slices")
     across(all_axes[0], drawn.slices)
     for axes, index in zip(all_axes[1:], drawn.slices, strict=True):
         image = case.image_DHW[index]
@@ -168,7 +177,7 @@ def drawn_picture(drawn: Drawn) -> Figure:
         mask = np.ma.masked_equal(case.truth_DHW[index], 0)
         axes.imshow(mask, cmap=mpl.colors.ListedColormap([DRAWN]), alpha=0.35)
         outline(axes, case.truth_DHW[index], DRAWN)
-        axes.set_title(f"drawn: slice {index}", fontsize=10)
+        axes.set_title(f"slice {index}", fontsize=10)
         axes.set_axis_off()
     return figure
 
@@ -177,18 +186,20 @@ def answer_picture(drawn: Drawn) -> Figure:
     """From the drawing to the answer: proxy, confidence, disagreement, answer with the slices to draw next."""
     case, answer, proxy = drawn.case, drawn.answered.answer, drawn.answered.proxy
     assert proxy is not None
-    column = case.middle
+    column = case.column
     figure, ((one, two), (three, four)) = plt.subplots(2, 2, figsize=(9, 7))
     side(one, case, "1  the drawing, carried through the volume")
     outline(one, proxy.labels_DHW[:, :, column], DRAWN)
     across(one, drawn.slices)
-    side(two, case, "2  how far that is to be trusted (bright: fully)")
-    overlay(two, proxy.confidence_DHW[:, :, column], "inferno")
+    side(two, case, "2  how far that is to be trusted: yellow fully, blue not")
+    inside = proxy.soft_CDHW[0, :, :, column] < PLAUSIBLE
+    overlay(two, np.where(inside, proxy.confidence_DHW[:, :, column], 0), "viridis")
     across(two, drawn.slices)
-    side(three, case, "3  where it and the network disagree")
-    overlay(three, answer.residual_DHW[:, :, column], "autumn_r")
+    side(three, case, "3  where it and the network disagree by 25 % (yellow) and more (red)")
+    residual = answer.residual_DHW[:, :, column]
+    overlay(three, np.where(residual >= SHOWN_FROM, residual, 0), "autumn_r")
     across(three, drawn.slices)
-    side(four, case, "4  the answer (blue), and the slices to draw next (dashed)")
+    side(four, case, "4  the answer, and the slices to draw next (dashed)")
     outline(four, answer.labels_DHW[:, :, column], ANSWER)
     across(four, tuple(s.index for s in answer.guidance.suggestions[:3]), ANSWER, "--")
     return figure
@@ -200,8 +211,8 @@ def choices_picture(choices: dict[str, Drawn]) -> Figure:
     for axes, (title, drawn) in zip(all_axes, choices.items(), strict=True):
         case = drawn.case
         side(axes, case, f"{title}\nDice {drawn.dice:.2f}")
-        answer = drawn.answered.answer.labels_DHW[:, :, case.middle]
-        wrong = np.ma.masked_equal(answer != case.truth_DHW[:, :, case.middle], False)
+        answer = drawn.answered.answer.labels_DHW[:, :, case.column]
+        wrong = np.ma.masked_equal(answer != case.truth_DHW[:, :, case.column], False)
         axes.imshow(wrong, cmap=mpl.colors.ListedColormap([WRONG]), alpha=0.55, origin="lower", aspect=axes.get_aspect())
         outline(axes, answer, ANSWER)
         across(axes, drawn.slices)
@@ -227,19 +238,20 @@ def main(folder: Path) -> None:
     """Makes all pictures."""
     mpl.use("agg")
     folder.mkdir(parents=True, exist_ok=True)
-    data = shipped_data(Path(".cache/demo-data"), "pictures", Console(stderr=True), limit=4)
-    first, second, case, third = map(read, data.cases)
+    data = shipped_data(Path(".cache/demo-data"), "pictures", Console(stderr=True), limit=3)
+    first, second, case = map(read, data.cases)
     propagator = make_propagator()
     largest = int(np.argmax(np.count_nonzero(case.truth_DHW, axis=(1, 2))))
     low, high = (int(i) for i in np.flatnonzero(case.truth_DHW.any(axis=(1, 2)))[[0, -1]])
-    good = (low + 2, largest, high - 2)
+    good = evenly(low + 2, high - 2)
     with tempfile.TemporaryDirectory() as replay:
-        network, experience = taught([first, second, third], propagator, Path(replay))
+        network, experience = taught([first, second], propagator, Path(replay))
         drawn = draw(case, good, propagator, network, experience)
+    half = (high - low) // 4
     choices = {
-        "side by side": draw(case, (largest - 1, largest, largest + 1), propagator),
-        "ends and middle": draw(case, good, propagator),
-        "the same, ends stated": draw(case, good, propagator, ends=True),
+        "side by side": draw(case, evenly(largest - 2, largest + 2), propagator),
+        "apart, without the ends": draw(case, evenly(low + half, high - half), propagator),
+        "apart, with the ends": draw(case, good, propagator),
     }
     save(drawn_picture(drawn), folder / "sparse-drawn.png")
     save(answer_picture(drawn), folder / "sparse-answer.png")
