@@ -182,12 +182,12 @@ def drawn_picture(drawn: Drawn) -> Figure:
     return figure
 
 
-def answer_picture(drawn: Drawn) -> Figure:
-    """From the drawing to the answer: proxy, confidence, disagreement, answer with the slices to draw next."""
-    case, answer, proxy = drawn.case, drawn.answered.answer, drawn.answered.proxy
+def propagated_picture(drawn: Drawn) -> Figure:
+    """The proxy, and its confidence."""
+    case, proxy = drawn.case, drawn.answered.proxy
     assert proxy is not None
     column = case.column
-    figure, ((one, two), (three, four)) = plt.subplots(2, 2, figsize=(9, 7))
+    figure, (one, two) = plt.subplots(1, 2, figsize=(9, 3.6))
     side(one, case, "1  the drawing, carried through the volume")
     outline(one, proxy.labels_DHW[:, :, column], DRAWN)
     across(one, drawn.slices)
@@ -195,13 +195,21 @@ def answer_picture(drawn: Drawn) -> Figure:
     inside = proxy.soft_CDHW[0, :, :, column] < PLAUSIBLE
     overlay(two, np.where(inside, proxy.confidence_DHW[:, :, column], 0), "viridis")
     across(two, drawn.slices)
-    side(three, case, "3  where it and the network disagree by 25 % (yellow) and more (red)")
+    return figure
+
+
+def answer_picture(drawn: Drawn) -> Figure:
+    """Where proxy and network disagree, and the answer with the slices to draw next."""
+    case, answer = drawn.case, drawn.answered.answer
+    column = case.column
+    figure, (one, two) = plt.subplots(1, 2, figsize=(9, 3.6))
+    side(one, case, "3  where it and the network disagree: 25 % (yellow) and more")
     residual = answer.residual_DHW[:, :, column]
-    overlay(three, np.where(residual >= SHOWN_FROM, residual, 0), "autumn_r")
-    across(three, drawn.slices)
-    side(four, case, "4  the answer, and the slices to draw next (dashed)")
-    outline(four, answer.labels_DHW[:, :, column], ANSWER)
-    across(four, tuple(s.index for s in answer.guidance.suggestions[:3]), ANSWER, "--")
+    overlay(one, np.where(residual >= SHOWN_FROM, residual, 0), "autumn_r")
+    across(one, drawn.slices)
+    side(two, case, "4  the answer, and the slices to draw next (dashed)")
+    outline(two, answer.labels_DHW[:, :, column], ANSWER)
+    across(two, tuple(s.index for s in answer.guidance.suggestions[:3]), ANSWER, "--")
     return figure
 
 
@@ -244,25 +252,25 @@ def main(folder: Path) -> None:
     largest = int(np.argmax(np.count_nonzero(case.truth_DHW, axis=(1, 2))))
     low, high = (int(i) for i in np.flatnonzero(case.truth_DHW.any(axis=(1, 2)))[[0, -1]])
     good = evenly(low + 2, high - 2)
-    with tempfile.TemporaryDirectory() as replay:
-        network, experience = taught([first, second], propagator, Path(replay))
-        drawn = draw(case, good, propagator, network, experience)
     half = (high - low) // 4
     choices = {
         "side by side": draw(case, evenly(largest - 2, largest + 2), propagator),
         "apart, without the ends": draw(case, evenly(low + half, high - half), propagator),
         "apart, with the ends": draw(case, good, propagator),
     }
-    save(drawn_picture(drawn), folder / "sparse-drawn.png")
-    save(answer_picture(drawn), folder / "sparse-answer.png")
+    for title, choice in choices.items():
+        print(f"{title}: slices {choice.slices}, Dice {choice.dice:.3f}", flush=True)
+    best = choices["apart, with the ends"]
+    save(drawn_picture(best), folder / "sparse-drawn.png")
     save(choices_picture(choices), folder / "sparse-choices.png")
-    proxy = drawn.answered.answer.proxy_labels_DHW
-    assert proxy is not None
-    print(f"slices {low} to {high}, drawn {good}; proxy {dice(proxy, case.truth_DHW, LABELS)[1]:.3f}, answer {drawn.dice:.3f}")
+    save(propagated_picture(best), folder / "sparse-propagated.png")
+    with tempfile.TemporaryDirectory() as replay:
+        network, experience = taught([first, second], propagator, Path(replay))
+        drawn = draw(case, good, propagator, network, experience)
+    save(answer_picture(drawn), folder / "sparse-answer.png")
+    print(f"with a network: Dice {drawn.dice:.3f}")
     for suggestion in drawn.answered.answer.guidance.suggestions:
         print(f"next: slice {suggestion.index}, {suggestion.reason}")
-    for title, choice in choices.items():
-        print(f"{title}: slices {choice.slices}, Dice {choice.dice:.3f}")
 
 
 if __name__ == "__main__":

@@ -57,7 +57,6 @@ STEPS = (
         '\'{"Level": "Series", "Expand": true, "Query": {"SeriesDescription": "prostate prediction*"}}\'',
         r"prostate prediction r1 \(research use\)",
     ),
-    Step("apprentice versions prostate", r"prostate-1 +shadow", until=True),
     # The same node by other pages.
     Step("export APPRENTICE_CONFIG=var/demo/config/apprentice.toml", needs="demo_folder"),
     Step("apprentice rounds --limit 5", r"answered"),
@@ -73,6 +72,8 @@ STEPS = (
         'curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8075/metrics', r"apprentice_archive_up 1", needs="token"
     ),
     Step("sh docker/make-secrets.sh", r"apprentice_token written"),
+    # Meanwhile the node has learned.
+    Step("apprentice versions prostate", r"prostate-1 +shadow", until=True),
 )
 
 _DEMO = "tests/integration/test_demo.py"

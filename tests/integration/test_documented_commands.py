@@ -193,7 +193,7 @@ def test_the_pages_lead_from_zero_to_an_answer(terminal: Terminal) -> None:
 
 def test_steps_follow_the_page() -> None:
     page = commands_of((ROOT / "docs" / "first-task.md").read_text("utf-8"))
-    assert [step.command for step in STEPS][: len(page)] == page
+    assert [step.command for step in STEPS if step.command in page] == page
 
 
 @pytest.mark.parametrize("command", [command for command in NOT_RUN if command.startswith("./run bench ")])
