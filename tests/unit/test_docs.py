@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 import typer
+import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+EVERY_PAGE = sorted(
+    [*PAGES, *(page for folder in ("benchmarks", "config", "docker", "tests") for page in (ROOT / folder).rglob("*.md"))]
+)
 DOCKER = ROOT / "docker"
 _FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
-_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_LINK = re.compile(r"""\]\(<?([^)\s>]+)>?(?:\s+"[^"]*")?\)|^ *\[[^\]]+\]:\s+(\S+)""", re.MULTILINE)
+_PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+_LARGEST_PICTURE = 200_000
 _SHELL = ("", "sh", "bash", "console")
 
 
@@ -51,35 +59,73 @@ def _calls(program: str) -> list[tuple[str, tuple[str, ...]]]:
     return sorted(found)
 
 
-def _anchor(heading: str) -> str:
-    """The anchor that GitHub gives a heading."""
-    return re.sub(r"[^\w\- ]", "", heading.replace("`", "").strip().lower()).replace(" ", "-")
+def _anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives the headings of a page: a heading that was there before gets a number."""
+    anchors: set[str] = set()
+    for heading in re.findall(r"^#+ (.+?)(?: #+)?$", _FENCE.sub("", text), re.MULTILINE):
+        words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).replace("`", "").strip().lower()
+        plain = re.sub(r"[^\w\- ]", "", words).replace(" ", "-")
+        numbered = (plain, *(f"{plain}-{number}" for number in range(1, 100)))
+        anchors.add(next(anchor for anchor in numbered if anchor not in anchors))
+    return anchors
 
 
 def _broken_links(page: Path, text: str) -> list[str]:
     broken = []
-    for target in _LINK.findall(_FENCE.sub("", text)):
+    for target in (inline or defined for inline, defined in _LINK.findall(_without_code(text))):
         if re.match(r"[a-z][a-z0-9+.-]*:", target):
             continue
         name, _, anchor = target.partition("#")
         file = (page.parent / name).resolve() if name else page
-        if not file.exists() or ROOT not in (file, *file.parents):
+        missing = not file.exists() or ROOT not in (file, *file.parents)
+        if missing or (anchor and (file.suffix != ".md" or anchor not in _anchors(file.read_text("utf-8") if name else text))):
             broken.append(target)
-        elif anchor:
-            headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", file.read_text("utf-8")), re.MULTILINE)
-            if anchor not in map(_anchor, headings):
-                broken.append(target)
     return broken
 
 
-@pytest.mark.parametrize("name", _names(PAGES))
+def _without_code(text: str) -> str:
+    return re.sub(r"`[^`\n]*`", "", _FENCE.sub("", text))
+
+
+@pytest.mark.parametrize("name", _names(EVERY_PAGE))
 def test_relative_links_resolve(name: str) -> None:
     assert _broken_links(ROOT / name, (ROOT / name).read_text("utf-8")) == []
 
 
 def test_a_broken_link_is_seen() -> None:
-    text = "[a](nowhere.md) [b](README.md) [c](https://example.org/x) [d](README.md#no-such-heading) [e](../outside.md)"
-    assert _broken_links(ROOT / "CHANGELOG.md", text) == ["nowhere.md", "README.md#no-such-heading", "../outside.md"]
+    good = (
+        "[b](README.md) [c](https://example.org/x) [g](LICENSE) [h](#one) [i](#one-1) [j [k]](docs) `[l](m)`\n# One\n## `One`\n"
+    )
+    bad = "[a](nowhere.md) [d](README.md#no-such-heading) [e](../outside.md) ![f](no.png) [[g]](#two)\n[h]: gone.md\n"
+    broken = ["nowhere.md", "README.md#no-such-heading", "../outside.md", "no.png", "#two", "gone.md"]
+    assert _broken_links(ROOT / "CHANGELOG.md", good + bad) == broken
+
+
+@pytest.mark.parametrize("name", _names(EVERY_PAGE))
+def test_pictures_say_what_they_show_and_are_small(name: str) -> None:
+    page = ROOT / name
+    for words, target in _PICTURE.findall(page.read_text("utf-8")):
+        assert len(words.split()) > 2, f"{target} needs words for those who do not see it"
+        assert (page.parent / target).stat().st_size <= _LARGEST_PICTURE
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    root = ROOT / "docs" / "README.md"
+    listed = re.findall(r"^- \[[^\]]+\]\(([^)#]+\.md)\)", root.read_text("utf-8"), re.MULTILINE)
+    reached = {(root.parent / target).resolve() for target in listed}
+    decisions = set((ROOT / "docs" / "decisions").glob("*.md"))
+    assert len(reached) == len(listed)
+    assert {page for page in PAGES if page not in decisions} - reached == {root}
+
+
+def test_every_picture_is_shown() -> None:
+    shown = {
+        (ROOT / name).parent / target
+        for name in _names(PAGES)
+        for _, target in _PICTURE.findall((ROOT / name).read_text("utf-8"))
+    }
+    pictures = {path for path in (ROOT / "docs" / "images").rglob("*") if path.suffix in (".png", ".svg", ".jpg")}
+    assert pictures - {path.resolve() for path in shown} == set()
 
 
 def _run_commands() -> set[str]:
@@ -185,133 +231,42 @@ def test_decisions_are_complete() -> None:
 
 def test_every_dependency_is_explained() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    requirements = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    requirements = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
     names = [re.split(r"[<>=\[ ]", requirement)[0] for requirement in requirements]
     explained = (ROOT / "docs" / "decisions" / "0001-dependencies.md").read_text("utf-8")
     assert [name for name in names if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", explained)] == []
 
 
-# YAML, as far as our own files use it: no YAML library is a dependency of this project.
-
-Node = dict[str, "Node"] | list["Node"] | str
-_KEY = re.compile(r"""^([A-Za-z_][\w-]*):(?: (.*))?$""")
-
-
-def _lines(text: str) -> list[tuple[int, str]]:
-    """Indentation and content of each line that says something."""
-    lines = []
-    for line in text.splitlines():
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if "\t" in line:
-            raise ValueError(f"a tab in {line!r}")
-        lines.append((len(line) - len(line.lstrip()), line.split(" #")[0].strip()))
-    return lines
-
-
-def _scalar(text: str) -> Node:
-    if text.startswith("["):
-        values: list[Node] = list(json.loads(text))
-        return values
-    if text.startswith('"'):
-        return str(json.loads(text))
-    if text[0] in "{}&*!|>%@`'" or ": " in text:
-        raise ValueError(f"{text!r} is beyond the YAML that this reads")
-    return text
-
-
-def _block(lines: list[tuple[int, str]]) -> Node:
-    """Takes a block, all of one indentation, off the front of ``lines``."""
-    indent = lines[0][0]
-    if lines[0][1].startswith("- "):
-        return _sequence(lines, indent)
-    mapping: dict[str, Node] = {}
-    while lines and lines[0][0] == indent:
-        key = _KEY.match(lines.pop(0)[1])
-        if key is None or key.group(1) in mapping:
-            raise ValueError(f"no key, or one that is there already, below {list(mapping)}")
-        mapping[key.group(1)] = _value(key.group(2), lines, indent)
-    if lines and lines[0][0] > indent:
-        raise ValueError(f"{lines[0][1]!r} is indented below nothing")
-    return mapping
-
-
-def _value(text: str | None, lines: list[tuple[int, str]], indent: int) -> Node:
-    if text:
-        return _scalar(text)
-    return _block(lines) if lines and lines[0][0] > indent else ""
-
-
-def _sequence(lines: list[tuple[int, str]], indent: int) -> list[Node]:
-    values: list[Node] = []
-    while lines and lines[0][0] == indent:
-        entry = lines[0][1]
-        if not entry.startswith("- "):
-            raise ValueError(f"{entry!r} is no entry of a list")
-        if _KEY.match(entry[2:]):
-            lines[0] = (indent + 2, entry[2:])
-            values.append(_block(lines))
-        else:
-            values.append(_scalar(lines.pop(0)[1][2:]))
-    return values
-
-
-def _parse(text: str) -> dict[str, Node]:
-    lines = _lines(text)
-    parsed = _block(lines)
-    if lines or not isinstance(parsed, dict):
-        raise ValueError(f"not understood from {lines[0][1]!r} on" if lines else "no mapping")
-    return parsed
-
-
-def _mapping(node: Node) -> dict[str, Node]:
-    assert isinstance(node, dict)
-    return node
-
-
-def _texts(node: Node) -> list[str]:
-    assert isinstance(node, list)
-    return [str(entry) for entry in node]
-
-
 @pytest.fixture(scope="module")
-def compose() -> dict[str, Node]:
-    return _parse((DOCKER / "compose.yaml").read_text("utf-8"))
+def compose() -> dict[str, Any]:
+    read: dict[str, Any] = yaml.safe_load((DOCKER / "compose.yaml").read_text("utf-8"))
+    return read
 
 
-@pytest.mark.parametrize(
-    "text", ["a: 1\n   b: 2\n", "a: 1\na: 2\n", "a:\n\t- b\n", "a: {b: c}\n", "- a\n", "a:\n  - b\n  c: d\n"]
-)
-def test_malformed_yaml_is_seen(text: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        _parse(text)
-
-
-def test_compose_names_files_that_exist(compose: dict[str, Node]) -> None:
-    services = _mapping(compose["services"])
+def test_compose_names_files_that_exist(compose: dict[str, Any]) -> None:
+    services = compose["services"]
     assert set(services) == {"orthanc", "learner"}
-    for service in map(_mapping, services.values()):
-        build = _mapping(service["build"])
-        context = (DOCKER / str(build["context"])).resolve()
+    for service in services.values():
+        context = (DOCKER / service["build"]["context"]).resolve()
         assert context == ROOT
-        assert (context / str(build["dockerfile"])).is_file()
-        for volume in _texts(service["volumes"]):
+        assert (context / service["build"]["dockerfile"]).is_file()
+        for volume in service["volumes"]:
             source = volume.partition(":")[0]
-            assert source in _mapping(compose["volumes"]) if source[0] not in "./" else (DOCKER / source).exists()
+            assert source in compose["volumes"] if source[0] not in "./" else (DOCKER / source).exists()
 
 
-def test_compose_is_locked_down(compose: dict[str, Node]) -> None:
-    for service in map(_mapping, _mapping(compose["services"]).values()):
-        assert service["read_only"] == "true"
-        assert _texts(service["cap_drop"]) == ["ALL"]
-        assert all(port.startswith("127.0.0.1:") for port in _texts(service["ports"]))
-        assert set(_texts(service["secrets"])) <= set(_mapping(compose["secrets"]))
+def test_compose_is_locked_down(compose: dict[str, Any]) -> None:
+    for service in compose["services"].values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert set(service["secrets"]) <= set(compose["secrets"])
 
 
-def test_secrets_of_compose_are_made_and_not_committed(compose: dict[str, Node]) -> None:
+def test_secrets_of_compose_are_made_and_not_committed(compose: dict[str, Any]) -> None:
     script = (DOCKER / "make-secrets.sh").read_text("utf-8")
-    for secret in map(_mapping, _mapping(compose["secrets"]).values()):
-        folder, _, name = str(secret["file"]).removeprefix("./").partition("/")
+    for secret in compose["secrets"].values():
+        folder, _, name = secret["file"].removeprefix("./").partition("/")
         assert f"{folder}/" in (DOCKER / ".gitignore").read_text("utf-8").splitlines()
         assert name in script
 

@@ -1,0 +1,142 @@
+"""Every command of the documentation's shell blocks, and what holds it: the one place that lists them.
+
+A command that is new in a page goes into one of three tables: ``STEPS`` runs it against a real node, ``TESTED`` names the test
+that runs it, ``NOT_RUN`` says why none does. ``tests/unit/test_docs_commands.py`` names what is missing, or is not needed
+any more.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+FENCE = re.compile(r"^ *```([\w-]*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A command that ``tests/integration/test_documented_commands.py`` runs as it stands, but for ports and placeholders.
+
+    Attributes:
+        command: as in the pages, without its comment.
+        expect: regular expression that its output has to match.
+        until: whether it is run again until it does.
+        needs: what has to be prepared first; a function of that test's.
+        code: exit status.
+    """
+
+    command: str
+    expect: str = ""
+    until: bool = False
+    needs: str = ""
+    code: int = 0
+
+
+STEPS = (
+    # A task from zero, in its order.
+    Step(". .venv/bin/activate"),
+    Step("printf 'change-me' > mine/password"),
+    Step("chmod 600 mine/password"),
+    Step("Orthanc mine/orthanc.json", needs="orthanc"),
+    Step("apprentice serve --config mine/apprentice.toml", needs="serve"),
+    Step("export APPRENTICE_CONFIG=mine/apprentice.toml"),
+    Step("apprentice doctor", r"archive"),
+    Step("apprentice tasks", r"prostate +Prostate, whole gland +1 Prostate .* none yet"),
+    Step("storescu -R -aec ORTHANC +sd 127.0.0.1 4242 series"),
+    Step(
+        "python docs/examples/draw.py series drawing.dcm --label Prostate --slices 3,7,10 --above 850", needs="images_complete"
+    ),
+    Step("storescu -R -aec ORTHANC 127.0.0.1 4242 drawing.dcm"),
+    Step("apprentice rounds", r"prostate +1 +answered", until=True),
+    Step("curl -s http://127.0.0.1:8075/api/rounds", r'"state":"answered".*"drawn_slices":\[3,7,10\]'),
+    Step(
+        'curl -s -u "apprentice:$(cat mine/password)" http://127.0.0.1:8042/tools/find -d '
+        '\'{"Level": "Series", "Expand": true, "Query": {"SeriesDescription": "prostate prediction*"}}\'',
+        r"prostate prediction r1 \(research use\)",
+    ),
+    # The same node by other pages.
+    Step("export APPRENTICE_CONFIG=var/demo/config/apprentice.toml", needs="demo_folder"),
+    Step("apprentice rounds --limit 5", r"answered"),
+    Step("apprentice training pause", r"paused"),
+    Step("apprentice training status", r"paused"),
+    Step("apprentice training resume", r"is on"),
+    Step("apprentice retry ROUND", r"taken up again", needs="refused_round"),
+    Step("apprentice lint FILE...", r"no rule is broken", needs="prediction_file"),
+    Step("apprentice lint FILE... --source FOLDER", r"no rule is broken", needs="prediction_file"),
+    Step("apprentice lint FILE... --source FOLDER --json", r'"findings": \[\]', needs="prediction_file"),
+    Step('curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8075/api/status', r'"version"', needs="token"),
+    Step(
+        'curl -H "Authorization: Bearer $(cat token)" http://127.0.0.1:8075/metrics', r"apprentice_archive_up 1", needs="token"
+    ),
+    Step("sh docker/make-secrets.sh", r"apprentice_token written"),
+    # Meanwhile the node has learned.
+    Step("apprentice versions prostate", r"prostate-1 +shadow", until=True),
+)
+
+_DEMO = "tests/integration/test_demo.py"
+_MODELS = "tests/unit/cli/test_cli_models.py"
+_PLAY = "tests/unit/cli/test_cli_play.py"
+_RULES = "tests/unit/http/test_monitoring.py::test_prometheus_takes_the_rules_and_they_fire_as_they_should"
+_SIMULATE = "apprentice simulate --images imagesTr --labels labelsTr"
+
+TESTED = {
+    "./run demo": f"{_DEMO}::test_every_round_was_answered_and_is_good",
+    "./run demo --once --json demo.json": f"{_DEMO}::test_what_is_written_and_told",
+    "./run fuzz --count 10000 --seed 21": "tests/fuzz/test_fuzz.py::*",
+    "apprentice versions brain": f"{_MODELS}::test_versions_are_listed_with_what_the_gate_said",
+    "apprentice compare prostate 12 15": f"{_MODELS}::test_nothing_is_compared_while_no_case_is_held",
+    "apprentice rollback prostate": f"{_MODELS}::test_a_model_is_rolled_back",
+    "apprentice rollback prostate 12": f"{_MODELS}::test_a_model_is_rolled_back",
+    "apprentice rollback prostate 12 --retrain": f"{_MODELS}::test_a_model_is_rolled_back",
+    ".venv/bin/apprentice simulate --images DIR --labels DIR --stream 60 --test 40 --slices 6 --axis 2 --seed 1 "
+    "--out result.json": f"{_PLAY}::test_a_simulation_writes_its_stable_form",
+    f"{_SIMULATE} --stream 60 --test 40 --slices 6 --axis 2 --seed 1 --out hippocampus.json": (
+        f"{_PLAY}::test_a_simulation_writes_its_stable_form"
+    ),
+    f"{_SIMULATE} --stream 140 --test 60 --slices 6 --axis 1 --seed 0 --folder runs --plot --out hippocampus.json": (
+        f"{_PLAY}::test_a_run_in_a_folder_is_kept_and_plotted"
+    ),
+    "apprentice simulate --tasks tasks.toml --order tasks --out three-tasks.json": (
+        f"{_PLAY}::test_several_tasks_come_from_a_file"
+    ),
+    "promtool check rules docker/prometheus/rules.yml": _RULES,
+    "promtool test rules docker/prometheus/rules.test.yml": _RULES,
+}
+"""Command to the test that runs it, or the same with smaller figures. ``*`` for all tests of a file."""
+
+_ENGINE = "needs a container engine"
+_BENCH = "a measurement of minutes to hours; its options are held against the program"
+_CI = "`.ci/run` runs it"
+_SUITE = "rewrites the working tree"
+
+NOT_RUN = {
+    "./run setup": _CI,
+    "./run check": _CI,
+    "./run test": _CI,
+    "./run docs": _CI,
+    "./run format": _SUITE,
+    "docker compose -f docker/compose.yaml up --build": _ENGINE,
+    "docker compose -f docker/compose.yaml -f docker/monitoring.yaml up --build": _ENGINE,
+    "./run bench prostatex --data FOLDER --runs 7": _BENCH,
+    "./run bench cstore_with_plugin --runs 15": _BENCH,
+    "./run bench dicom_speed --runs 3": _BENCH,
+    "./run bench fetch_series --runs 3": _BENCH,
+    "./run bench science hippocampus --data FOLDER --seeds 3 --jobs 2": _BENCH,
+    "./run bench science results": _BENCH,
+}
+"""Command to the reason why no test runs it."""
+
+
+def without_comment(line: str) -> str:
+    """A line of shell without its comment."""
+    return re.sub(r"(^|\s)#.*$", "", line).strip()
+
+
+def commands_of(text: str) -> list[str]:
+    """Commands of the shell blocks of a page, in order; lines that go on are joined."""
+    blocks = [block for language, block in FENCE.findall(text) if language in ("sh", "bash", "console", "shell")]
+    lines = [without_comment(line) for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [" ".join(line.split()) if "'" not in line else line for line in lines if line]
