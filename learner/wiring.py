@@ -46,10 +46,11 @@ from learner.domain.contract import ContractNames
 from learner.domain.gate import Verdict
 from learner.domain.task import Task
 from learner.errors import ConfigurationError
+from learner.guidance import make_guidance_rule
 from learner.memory.replay import ReplayMemory
 from learner.node import Node
 from learner.operations import compare_versions
-from learner.ports import Network, PriorCarrier, Propagator, Trainer
+from learner.ports import GuidanceRule, Network, PriorCarrier, Propagator, Trainer
 from learner.propagation import make_propagator
 from learner.settings import ContractSettings, LearningSettings, PacsSettings, ScpSettings, Settings, load_tasks, read_secret
 from learner.storage.store import LocalStore, SystemClock
@@ -240,6 +241,7 @@ def build_node(settings: Settings, configuration: Path) -> Node:
         ResultSettings(frozenset(settings.answer.results), settings.answer.report_class),
         build_own_propagators(tasks),
         build_carrier() if links is not None else None,
+        build_guidance_rule(settings.answer.guidance),
     )
     respond_settings = RespondSettings(attempts=settings.answer.attempts, keep_superseded=settings.answer.keep_superseded)
     refusals = Refusals(archive, tasks) if settings.contract.report_refusals else None
@@ -333,6 +335,18 @@ def build_propagator(name: str) -> Propagator:
         return make_propagator(name)
     except ValueError as error:
         raise ConfigurationError(f"propagator: {error}") from None
+
+
+def build_guidance_rule(name: str) -> GuidanceRule:
+    """The guidance rule of that name.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be used here; lists those that there are.
+    """
+    try:
+        return make_guidance_rule(name)
+    except ValueError as error:
+        raise ConfigurationError(f"answer.guidance: {error}") from None
 
 
 def build_carrier() -> PriorCarrier:

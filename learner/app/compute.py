@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dicom_io.annotation import PlaneKind
 from dicom_io.volume import ImageSeries
-from learner.app.answering import CaseAnswer, answer_case
-from learner.app.experience import experience
+from learner.app.answering import DEFAULT_RULE, CaseAnswer, answer_case
+from learner.app.experience import elongations, experience
 from learner.app.results import ResultFile, ResultSettings, RoundIdentity, build_results
 from learner.app.serving import ServingNetworks
 from learner.app.subject import NothingLeft, NothingNew, Subject, Subjects
@@ -21,7 +22,10 @@ from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import foresight
 from learner.domain.guidance import Suggestion
 from learner.domain.prior import CarriedPrior
-from learner.ports import CaseRecord, Network, PriorCarrier, Propagator, Store
+from learner.domain.sections import elongation
+from learner.ports import CaseRecord, GuidanceRule, Network, PriorCarrier, Propagator, Store
+
+LabelArray = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +67,7 @@ class Compute:
         results: which objects an answer consists of.
         own_propagators: the front end of tasks that name one, by task.
         carrier: carries prior studies to new ones; None where they are not used.
+        rule: says what to draw next.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Compute:
         results: ResultSettings | None = None,
         own_propagators: Mapping[str, Propagator] | None = None,
         carrier: PriorCarrier | None = None,
+        rule: GuidanceRule = DEFAULT_RULE,
     ) -> None:
         self._subjects = subjects
         self._store = store
@@ -84,6 +90,7 @@ class Compute:
         self._results = results
         self._own_propagators = own_propagators or {}
         self._carrier = carrier
+        self._rule = rule
 
     def answer(self, round_: Round) -> Computation:
         """The answer to a trigger.
@@ -157,6 +164,8 @@ class Compute:
             subject.acquired,
             experience(self._store, subject.task.task_id, subject.case.case_id),
             prior,
+            self._rule,
+            elongations(self._store, subject.task.task_id, subject.case.case_id),
         )
 
     def _carried(self, subject: Subject) -> CarriedPrior | None:
@@ -211,8 +220,15 @@ def _facts(subject: Subject, answered: CaseAnswer) -> dict[str, object]:
         "estimated_dice": list(answer.estimated_dice) if answer.estimated_dice is not None else None,
         "guidance": [_suggested(one, subject.images) for one in answer.guidance.suggestions],
         "enough": answer.guidance.enough,
+        "elongation": _elongation(subject, answer.labels_DHW),
         "foresight": _foresight(subject, answered),
     }
+
+
+def _elongation(subject: Subject, labels_DHW: LabelArray) -> list[float]:
+    """How long each label is for its width, which tells later cases of the task where structures end."""
+    spacing_DHW = subject.images.volume.geometry.spacing_DHW
+    return [round(elongation(labels_DHW, label.number, spacing_DHW), 3) for label in subject.task.labels]
 
 
 def _foresight(subject: Subject, answered: CaseAnswer) -> list[float | None] | None:

@@ -10,7 +10,7 @@ import structlog
 import typer
 
 from dicom_io.errors import DicomIoError
-from learner.cli import check, demo, look, models, serve, simulate
+from learner.cli import check, demo, look, models, next_cases, serve, simulate
 from learner.errors import ApprenticeError
 from learner.logs import configure_logs
 
@@ -25,6 +25,7 @@ app.command()(serve.serve)
 app.command(hidden=True)(serve.trainer)
 app.command()(look.tasks)
 app.command()(look.rounds)
+app.command("next")(next_cases.next_cases)
 app.command()(look.retry)
 app.command()(look.training)
 app.command()(models.versions)

@@ -11,6 +11,7 @@ from learner.app.drift import DriftOfSeries
 from learner.domain.case import Case, Round, RoundState
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.gate import Verdict
+from learner.domain.next_cases import NextCase
 from learner.domain.task import Task
 from learner.ports import ResultRecord
 from learner.storage.queries import JobView as StoredJob
@@ -186,6 +187,23 @@ class CaseView(_View):
     def of(cls, case: Case) -> Self:
         """The view of a case."""
         return cls.model_validate(case)
+
+
+class NextCaseView(_View):
+    """A case on which drawing is expected to teach much."""
+
+    case: CaseView
+    score: float = Field(description="In [0, 1]; comparable within one task.")
+    expected_dice: float | None = Field(
+        description="Mean over labels that the last answer is expected to have; null: not known."
+    )
+    drawn_slices: int
+    reason: str = Field(description="Why, in plain words.")
+
+    @classmethod
+    def of(cls, one: NextCase) -> Self:
+        """The view of a case to draw."""
+        return cls.model_validate(one)
 
 
 class RoundView(_View):

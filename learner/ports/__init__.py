@@ -1,7 +1,7 @@
 """What the use cases need from the world, as small protocols. Archives: :mod:`dicom_io.pacs.port`."""
 
 from learner.ports.models import Checkpoints, Lesson, Lessons
-from learner.ports.numerics import LearnReport, Network, PriorCarrier, Propagator, Trainer
+from learner.ports.numerics import GuidanceRule, LearnReport, Network, PriorCarrier, Propagator, Trainer
 from learner.ports.store import (
     REFUSAL,
     CaseFiles,
@@ -19,6 +19,7 @@ __all__ = [
     "CaseRecord",
     "Checkpoints",
     "Clock",
+    "GuidanceRule",
     "Jobs",
     "LearnReport",
     "Lesson",
