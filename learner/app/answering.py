@@ -61,7 +61,6 @@ def answer_case(
     experience: Sequence[Evidence] = (),
     prior: CarriedPrior | None = None,
     rule: GuidanceRule = DEFAULT_RULE,
-    elongations: tuple[tuple[float, ...], ...] = (),
 ) -> CaseAnswer:
     """Answers one round of a case.
 
@@ -78,7 +77,6 @@ def answer_case(
         experience: evidence of earlier cases of the task.
         prior: what another study of the same patient says; the front end where nothing is drawn, and only there.
         rule: says what to draw next.
-        elongations: of earlier cases of the task; see :class:`learner.domain.guidance.Situation`.
 
     Raises:
         ValueError: if there is no annotation, carried prior or network, or the annotation has other labels than the task.
@@ -101,7 +99,6 @@ def answer_case(
         annotation=annotation,
         trust=ends.weights.trust,
         acquired=acquired,
-        elongations=elongations,
     )
     answer = _answer(ends, situation, alone, residual(alone, previous), rule, judged=judged and carried is None)
     proxy = ends.proxy if annotation is not None else None

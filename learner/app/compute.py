@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dicom_io.annotation import PlaneKind
 from dicom_io.volume import ImageSeries
 from learner.app.answering import DEFAULT_RULE, CaseAnswer, answer_case
-from learner.app.experience import elongations, experience
+from learner.app.experience import experience
 from learner.app.results import ResultFile, ResultSettings, RoundIdentity, build_results
 from learner.app.serving import ServingNetworks
 from learner.app.subject import NothingLeft, NothingNew, Subject, Subjects
@@ -22,10 +21,7 @@ from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import foresight
 from learner.domain.guidance import Suggestion
 from learner.domain.prior import CarriedPrior
-from learner.domain.sections import elongation
 from learner.ports import CaseRecord, GuidanceRule, Network, PriorCarrier, Propagator, Store
-
-LabelArray = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +161,6 @@ class Compute:
             experience(self._store, subject.task.task_id, subject.case.case_id),
             prior,
             self._rule,
-            elongations(self._store, subject.task.task_id, subject.case.case_id),
         )
 
     def _carried(self, subject: Subject) -> CarriedPrior | None:
@@ -220,15 +215,8 @@ def _facts(subject: Subject, answered: CaseAnswer) -> dict[str, object]:
         "estimated_dice": list(answer.estimated_dice) if answer.estimated_dice is not None else None,
         "guidance": [_suggested(one, subject.images) for one in answer.guidance.suggestions],
         "enough": answer.guidance.enough,
-        "elongation": _elongation(subject, answer.labels_DHW),
         "foresight": _foresight(subject, answered),
     }
-
-
-def _elongation(subject: Subject, labels_DHW: LabelArray) -> list[float]:
-    """How long each label is for its width, which tells later cases of the task where structures end."""
-    spacing_DHW = subject.images.volume.geometry.spacing_DHW
-    return [round(elongation(labels_DHW, label.number, spacing_DHW), 3) for label in subject.task.labels]
 
 
 def _foresight(subject: Subject, answered: CaseAnswer) -> list[float | None] | None:

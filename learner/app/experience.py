@@ -25,10 +25,3 @@ def experience(store: Store, task_id: str, case_id: int) -> tuple[Evidence, ...]
         if evidence is not None:
             found.append(evidence)
     return tuple(found)
-
-
-def elongations(store: Store, task_id: str, case_id: int) -> tuple[tuple[float, ...], ...]:
-    """How long each label was for its width in the last cases of a task, the case itself left out."""
-    rounds = store.records.latest_rounds(task_id, CASES, but_of=case_id)
-    found = (store.records.find_round(round_id).facts.get("elongation") for round_id in rounds)
-    return tuple(tuple(float(value) for value in one) for one in found if isinstance(one, list))

@@ -155,7 +155,7 @@ class _Open(_Part):
         return error
 
     def _withdrawal(self, place: int) -> float:
-        """What a second drawn slice costs beyond the first one's other side: there propagation then goes on for half their gap."""
+        """What a second drawn slice costs on the other side: there propagation then goes on for half a gap only."""
         assert self.opposite is not None
         there = float(self.edge.chance_J[place:].sum())
         if there <= 0.0:
@@ -184,8 +184,7 @@ def _parts(situation: Situation, expected: Expectation) -> Iterator[_Part]:
     for number in looked_for:
         known, radii = sections(situation, number)
         if any(radii):
-            own = expected.learned([one[number - 1] for one in situation.elongations if len(one) >= number])
-            yield from _parts_of(number, known, radii, situation, own, len(looked_for))
+            yield from _parts_of(number, known, radii, situation, expected, len(looked_for))
 
 
 def _parts_of(

@@ -54,7 +54,6 @@ class Situation:
         annotation: what is known, or None.
         trust: in [0, 1], the network's share in the answer where the proxy is half sure; 0 without a network.
         acquired: slices that were acquired, all of them if None; on the others, interpolated ones, nobody can draw.
-        elongations: of earlier cases of the task, for each label half its length over its largest radius; 0 where absent.
     """
 
     depth: int
@@ -64,7 +63,6 @@ class Situation:
     annotation: SparseAnnotation | None = None
     trust: float = 0.0
     acquired: frozenset[int] | None = None
-    elongations: tuple[tuple[float, ...], ...] = ()
 
     @property
     def known(self) -> tuple[int, ...]:

@@ -20,8 +20,6 @@ import numpy.typing as npt
 
 Profile = npt.NDArray[np.float64]
 
-_LEAST_SPREAD = 0.15
-"""Structures are never expected to be more alike than that."""
 _SURE = 0.05
 """A slice on which the answer shows nothing of a label may have some all the same, with this probability, and conversely."""
 
@@ -37,21 +35,10 @@ class Expectation:
         contour: error of a contour, in mm per mm to the nearest drawn slice.
     """
 
-    elongation: float = 1.4
+    elongation: float = 2.0
     spread: float = 0.7
     scatter: float = 0.2
     contour: float = 0.2
-
-    def learned(self, elongations: Sequence[float]) -> Expectation:
-        """What is expected after structures of these elongations; what was expected before counts as one of them."""
-        seen = np.log([value for value in elongations if value > 0])
-        if not len(seen):
-            return self
-        before = math.log(self.elongation)
-        mean = (before + float(seen.sum())) / (1 + len(seen))
-        squares = self.spread**2 + (before - mean) ** 2 + float(np.square(seen - mean).sum())
-        spread = max(_LEAST_SPREAD, math.sqrt(squares / (1 + len(seen))))
-        return replace(self, elongation=math.exp(mean), spread=spread)
 
 
 DEFAULT_EXPECTATION = Expectation()
@@ -145,7 +132,9 @@ def edge(
     return Edge(inner, step, count, closed, chance_J / chance_J.sum(), radius_JA, before, gaps)
 
 
-def _log_prior(half_J: Profile, largest: float, slice_mm: float, expected: Expectation, *, open_ended: bool) -> Profile:
+def _log_prior(
+    half_J: npt.NDArray[np.floating], largest: float, slice_mm: float, expected: Expectation, *, open_ended: bool
+) -> Profile:
     """Logarithm of the probability that half the length is within half a slice of each; the last takes what is longer."""
     ends = np.append(half_J - slice_mm / 2, half_J[-1] + slice_mm / 2)
     scores = (np.log(np.maximum(ends, 1e-6)) - math.log(expected.elongation * largest)) / expected.spread
@@ -208,7 +197,7 @@ def _reach(one: Edge, truth_JA: Profile, drawn: list[int], slice_mm: float) -> P
     """For how many slices propagation continues a label beyond the last drawn slice, where nothing further is known."""
     outermost_J = truth_JA[:, drawn[-1]]
     if len(drawn) > 1:
-        gap, next_J = drawn[-1] - drawn[-2], truth_JA[:, drawn[-2]]
+        gap, next_J = float(drawn[-1] - drawn[-2]), truth_JA[:, drawn[-2]]
     elif one.before is not None:
         gap, next_J = one.before[0], np.full(len(truth_JA), one.before[1])
     else:

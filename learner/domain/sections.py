@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
 from learner.domain.guidance import Situation
 from learner.domain.lookahead import Expectation, edge
@@ -28,15 +27,6 @@ def sections(situation: Situation, number: int | None = None) -> tuple[list[int]
         known = [i for i in planes if annotation.known_LDHW[number - 1, i].all()]
         areas = [np.count_nonzero(annotation.labels_DHW[i] == number) for i in known]
     return known, [math.sqrt(area * pixel_mm2 / math.pi) for area in areas]
-
-
-def elongation(labels_DHW: npt.NDArray[np.uint8], number: int, spacing_DHW: tuple[float, float, float]) -> float:
-    """Half the length of a label over its largest radius, along the slice axis; 0 where it is absent."""
-    areas = np.count_nonzero(labels_DHW == number, axis=(1, 2))
-    if not areas.any():
-        return 0.0
-    radius = math.sqrt(float(areas.max()) * spacing_DHW[1] * spacing_DHW[2] / math.pi)
-    return float(np.count_nonzero(areas)) * spacing_DHW[0] / 2 / radius
 
 
 def likely_extent(situation: Situation, expected: Expectation) -> tuple[int, int] | None:
