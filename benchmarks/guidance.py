@@ -311,7 +311,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--cases", type=int)
     parser.add_argument("--cache", type=Path, default=HERE.parent / ".cache" / "guidance")
-    parser.add_argument("--out", type=Path, help="JSON file of the tables; results/guidance.json holds those of all sets")
+    parser.add_argument("--out", type=Path, help="JSON file of the tables; those that are kept lie in results/guidance")
     compare(parser.parse_args())
 
 
