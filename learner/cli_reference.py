@@ -49,12 +49,21 @@ Two commands say more by it:
 
 def reference() -> str:
     """The whole reference."""
-    group: Any = typer.main.get_command(app)
-    parts = [_HEAD, "## `apprentice`\n", *_table(group)]
-    for name, command in group.commands.items():
+    parts = [_HEAD, "## `apprentice`\n", *_table(typer.main.get_command(app))]
+    for name, command in commands().items():
         if not command.hidden:
             parts += [f"## `apprentice {name}`\n", *_command(command)]
     return "\n".join([*parts, *_checks()])
+
+
+def commands() -> dict[str, Any]:
+    """All commands by name, those of a group with its name in front."""
+    group: Any = typer.main.get_command(app)
+    found: dict[str, Any] = {}
+    for name, command in group.commands.items():
+        inner = getattr(command, "commands", None)
+        found |= {name: command} if inner is None else {f"{name} {one}": what for one, what in inner.items()}
+    return found
 
 
 def _command(command: Any) -> Iterator[str]:

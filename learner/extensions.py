@@ -15,6 +15,9 @@ from learner.errors import ConfigurationError
 PROPAGATORS = "pacs_apprentice.propagators"
 """Callables without arguments that give a :class:`learner.ports.Propagator`."""
 
+GUIDANCE = "pacs_apprentice.guidance"
+"""Callables without arguments that give a :class:`learner.ports.GuidanceRule`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Extension:

@@ -13,6 +13,7 @@ from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.gate import Verdict
 from learner.domain.job import JobKind, JobState
+from learner.domain.next_cases import NextCase, rank_cases
 from learner.errors import ApprenticeError
 from learner.storage.store import LocalStore
 
@@ -47,6 +48,11 @@ class NothingToRollBack(ApprenticeError):
 
 class NothingHeld(ApprenticeError):
     """There is no drawing that both versions were not trained on."""
+
+
+def next_cases(store: LocalStore, task_id: str, limit: int) -> tuple[NextCase, ...]:
+    """Cases of a task on which drawing is expected to teach most, best first, of its newest cases that are answered."""
+    return rank_cases(store.queries.answered_cases(task_id))[:limit]
 
 
 def find_round(store: LocalStore, round_id: int) -> Round:

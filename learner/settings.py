@@ -151,6 +151,9 @@ class AnswerSettings(Section):
     propagator: str = Field(
         "chained-flow", description="Name of the propagation method; a task may name another (`docs/method.md` lists them)."
     )
+    guidance: str = Field(
+        "expected-gain", description="Name of the rule that says which slices to draw next (`docs/method.md` lists them)."
+    )
     from_prior_study: bool = Field(
         True, description="Whether what was drawn on another study of the same patient is carried to a new one."
     )

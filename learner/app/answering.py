@@ -10,18 +10,20 @@ import numpy.typing as npt
 
 from dicom_io.annotation import SparseAnnotation
 from learner.domain.answer import Answer
+from learner.domain.expected_gain import ExpectedGain
 from learner.domain.fusion import expected_dice, foresight, fuse
+from learner.domain.guidance import Situation
 from learner.domain.planes import drawn_planes, drawn_voxels, section, without_planes
 from learner.domain.pooling import FRONT_END_ONLY, NETWORK_ONLY, Evidence, PoolWeights, fit_alone, fit_pool, sharpened
 from learner.domain.prior import CarriedPrior
 from learner.domain.proxy import ProxyMask, merge_unknown, share_background, with_classes
-from learner.domain.ranking import rank_slices
 from learner.domain.residual import residual
-from learner.ports import Network, Propagator
+from learner.ports import GuidanceRule, Network, Propagator
 
 FloatArray = npt.NDArray[np.float32]
 Spacing = tuple[float, float, float]
 
+DEFAULT_RULE: GuidanceRule = ExpectedGain()
 _FOLDS = 2
 """Every other drawn plane is left out, then the rest: each keeps its drawn neighbours on both sides."""
 _PLANES_TO_JUDGE_BY = 2
@@ -58,6 +60,7 @@ def answer_case(
     acquired: frozenset[int] | None = None,
     experience: Sequence[Evidence] = (),
     prior: CarriedPrior | None = None,
+    rule: GuidanceRule = DEFAULT_RULE,
 ) -> CaseAnswer:
     """Answers one round of a case.
 
@@ -73,6 +76,7 @@ def answer_case(
         acquired: slices of the volume that were acquired, all of them if None; only those are suggested.
         experience: evidence of earlier cases of the task.
         prior: what another study of the same patient says; the front end where nothing is drawn, and only there.
+        rule: says what to draw next.
 
     Raises:
         ValueError: if there is no annotation, carried prior or network, or the annotation has other labels than the task.
@@ -89,7 +93,14 @@ def answer_case(
         ends = _undrawn(prior, alone, experience)
     previous = None if previous_back_end_CDHW is None else with_classes(previous_back_end_CDHW, label_count)
     judged = bool(experience) or (annotation is not None and len(drawn_planes(annotation)) >= _PLANES_TO_JUDGE_BY)
-    answer = _answer(ends, annotation, alone, residual(alone, previous), acquired, judged=judged and carried is None)
+    situation = Situation(
+        len(image_DHW),
+        spacing_DHW,
+        annotation=annotation,
+        trust=ends.weights.trust,
+        acquired=acquired,
+    )
+    answer = _answer(ends, situation, alone, residual(alone, previous), rule, judged=judged and carried is None)
     proxy = ends.proxy if annotation is not None else None
     return CaseAnswer(answer, proxy, alone, ends.weights.trust, ends.evidence)
 
@@ -150,27 +161,26 @@ def _shared(proxy: ProxyMask, alone_CDHW: FloatArray | None, unknown_labels: tup
 
 def _answer(
     ends: _Ends,
-    annotation: SparseAnnotation | None,
+    situation: Situation,
     alone_CDHW: FloatArray | None,
     change_DHW: FloatArray | None,
-    acquired: frozenset[int] | None,
+    rule: GuidanceRule,
     *,
     judged: bool,
 ) -> Answer:
     """What the fused probabilities mean, where both ends disagree, and what to draw next."""
     labels_DHW = ends.soft_CDHW.argmax(axis=0).astype(np.uint8)
-    disputed_DHW = change_DHW
+    disputed_DHW, annotation = change_DHW, situation.annotation
     unknown = annotation.unknown_labels if annotation is not None else ()
     if ends.proxy is not None and alone_CDHW is not None:
         disputed_DHW = residual(ends.proxy.soft_CDHW, merge_unknown(alone_CDHW, unknown))
-    trust = ends.weights.trust
     zeros_DHW = np.zeros(labels_DHW.shape, dtype=np.float32)
     return Answer(
         labels_DHW=labels_DHW,
         soft_CDHW=ends.soft_CDHW,
         residual_DHW=zeros_DHW if disputed_DHW is None else disputed_DHW,
         change_DHW=zeros_DHW if change_DHW is None else change_DHW,
-        guidance=rank_slices(ends.soft_CDHW, disputed_DHW, annotation, len(labels_DHW), trust=trust, acquired=acquired),
+        guidance=rule.rank(replace(situation, soft_CDHW=ends.soft_CDHW, residual_DHW=disputed_DHW)),
         proxy_labels_DHW=None if ends.proxy is None or annotation is None else ends.proxy.labels_DHW,
         estimated_dice=expected_dice(ends.soft_CDHW, unknown) if judged else None,
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from dicom_io.annotation import PlaneKind
 from dicom_io.volume import ImageSeries
-from learner.app.answering import CaseAnswer, answer_case
+from learner.app.answering import DEFAULT_RULE, CaseAnswer, answer_case
 from learner.app.experience import experience
 from learner.app.pictures import pictures_of
 from learner.app.results import ResultFile, ResultSettings, RoundIdentity, build_results
@@ -22,7 +22,7 @@ from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import foresight
 from learner.domain.guidance import Suggestion
 from learner.domain.prior import CarriedPrior
-from learner.ports import CaseRecord, Network, PriorCarrier, Propagator, Store
+from learner.ports import CaseRecord, GuidanceRule, Network, PriorCarrier, Propagator, Store
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +64,7 @@ class Compute:
         results: which objects an answer consists of.
         own_propagators: the front end of tasks that name one, by task.
         carrier: carries prior studies to new ones; None where they are not used.
+        rule: says what to draw next.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Compute:
         results: ResultSettings | None = None,
         own_propagators: Mapping[str, Propagator] | None = None,
         carrier: PriorCarrier | None = None,
+        rule: GuidanceRule = DEFAULT_RULE,
     ) -> None:
         self._subjects = subjects
         self._store = store
@@ -85,6 +87,7 @@ class Compute:
         self._results = results
         self._own_propagators = own_propagators or {}
         self._carrier = carrier
+        self._rule = rule
 
     def answer(self, round_: Round) -> Computation:
         """The answer to a trigger.
@@ -161,6 +164,7 @@ class Compute:
             subject.acquired,
             experience(self._store, subject.task.task_id, subject.case.case_id),
             prior,
+            self._rule,
         )
 
     def _carried(self, subject: Subject) -> CarriedPrior | None:

@@ -15,7 +15,7 @@ import structlog
 import typer
 
 from dicom_io.errors import DicomIoError
-from learner.cli import access, begin, check, demo, export, look, models, serve, simulate, status
+from learner.cli import access, begin, check, demo, export, look, models, next_cases, serve, simulate, status
 from learner.cli.console import NOT_DONE, PROGRAM_FAULT, WRONG_USAGE, Speech, examples
 from learner.errors import ApprenticeError
 from learner.logs import configure_logs
@@ -61,6 +61,7 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
     (_LOOKING, status.status, ("status", "status --json")),
     (_LOOKING, look.tasks, ("tasks --json",)),
     (_LOOKING, look.rounds, ("rounds --state refused", "rounds --limit 5 --json")),
+    (_LOOKING, next_cases.next_cases, ("next prostate", "next prostate --json")),
     (_LOOKING, look.retry, ("retry 12",)),
     (_LOOKING, look.training, ("training pause", "training status")),
     (_LOOKING, models.versions, ("versions prostate",)),
@@ -71,10 +72,12 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
     (_CHECKING, check.lint, ("lint prediction.dcm --source study", "lint --json prediction.dcm")),
     (_CHECKING, simulate.simulate, simulate.EXAMPLES),
 )
-"""Where each command stands in the help, and examples of it."""
+"""Where each command stands in the help, and examples of it, which begin with its name."""
 
 for _panel, _command, _examples in _COMMANDS:
-    app.command(rich_help_panel=_panel, epilog=examples(*(f"{_NAME} {example}" for example in _examples)))(_command)
+    app.command(
+        _examples[0].split()[0], rich_help_panel=_panel, epilog=examples(*(f"{_NAME} {example}" for example in _examples))
+    )(_command)
 app.add_typer(access.app, name="access", rich_help_panel=_SETTING_UP)
 app.command(hidden=True)(serve.trainer)
 

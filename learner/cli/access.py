@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from learner.cli.console import DEFAULT_CONFIGURATION, AsJson, Configuration, console, fail, print_json, table
+from learner.cli.console import DEFAULT_CONFIGURATION, AsJson, Configuration, console, examples, fail, print_json, table
 from learner.domain.user import Role
 from learner.settings import load_settings
 from learner.storage.store import LocalStore
@@ -38,7 +38,13 @@ PasswordFile = Annotated[
 ]
 
 
-@app.command("add-user")
+@app.command(
+    "add-user",
+    epilog=examples(
+        'apprentice access add-user "Eva Reader" --role reader',
+        "apprentice access add-user ops --role operator --password-file -",
+    ),
+)
 def add_user(
     name: Name,
     role: RoleOption,
@@ -54,21 +60,21 @@ def add_user(
     console().print(f"user {name} may sign in as {role}")
 
 
-@app.command("set-password")
+@app.command("set-password", epilog=examples('apprentice access set-password "Eva Reader"'))
 def set_password(name: Name, password_file: PasswordFile = None, config: Configuration = DEFAULT_CONFIGURATION) -> None:
     """Give a user another password; whoever is signed in as them must sign in again."""
     _store(config).accounts.set_password(name, _password(password_file))
     console().print(f"user {name} has another password")
 
 
-@app.command("set-role")
+@app.command("set-role", epilog=examples('apprentice access set-role "Eva Reader" --role operator'))
 def set_role(name: Name, role: RoleOption, config: Configuration = DEFAULT_CONFIGURATION) -> None:
     """Give a user or a token another role."""
     _store(config).accounts.set_role(name, Role(role))
     console().print(f"{name} is {role} now")
 
 
-@app.command("add-token")
+@app.command("add-token", epilog=examples("apprentice access add-token prometheus --role reader"))
 def add_token(name: Name, role: RoleOption, config: Configuration = DEFAULT_CONFIGURATION) -> None:
     """Make a token for a machine (plugin, Prometheus, a script) and print it, this once."""
     token = _store(config).accounts.add_token(name, Role(role))
@@ -76,7 +82,7 @@ def add_token(name: Name, role: RoleOption, config: Configuration = DEFAULT_CONF
     typer.echo(f"apprentice: token {name} is {role}; it is not shown again: write it into a file of mode 600", err=True)
 
 
-@app.command("list")
+@app.command("list", epilog=examples("apprentice access list --json"))
 def list_(config: Configuration = DEFAULT_CONFIGURATION, as_json: AsJson = False) -> None:
     """List users and tokens; never a secret."""
     found = _store(config).accounts.all()
@@ -91,7 +97,7 @@ def list_(config: Configuration = DEFAULT_CONFIGURATION, as_json: AsJson = False
     console().print(shown)
 
 
-@app.command()
+@app.command(epilog=examples("apprentice access remove prometheus"))
 def remove(name: Name, config: Configuration = DEFAULT_CONFIGURATION) -> None:
     """Remove a user or a token, at once; what the user drew stays theirs."""
     accounts = _store(config).accounts

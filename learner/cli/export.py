@@ -39,6 +39,7 @@ def export(
         fail(f"--what {what!r} is not understood; name some of {', '.join(_PARTS)}, with commas between")
     from learner import wiring  # noqa: PLC0415 - reads DICOM libraries
     from learner.export.exporting import CARD, ExportOrder, Surroundings, check_orientation, export, pick_version  # noqa: PLC0415 - torch
+    from learner.wiring.archive import build_archive, build_receiving  # noqa: PLC0415
 
     settings, store = open_store(config)
     found = wiring.build_tasks(settings, store).get(task)
@@ -47,7 +48,7 @@ def export(
     checkpoint = operations.find_version(store, found.model_id, version) if version else pick_version(store, found)
     order = ExportOrder(found, checkpoint, parts, out, force, check_orientation(orientation))
     inbox = settings.pacs.kind == "inbox"  # the receiver of C-MOVE belongs to the running node: here C-GET is asked
-    archive: Any = wiring.build_receiving(settings, store)[0] if inbox else wiring.build_archive(settings.pacs)
+    archive: Any = build_receiving(settings, store)[0] if inbox else build_archive(settings.pacs)
     propagator = wiring.build_propagator(found.propagator or settings.answer.propagator)
     replay = settings.node.data / "replay" / found.model_id
     with closing(archive):

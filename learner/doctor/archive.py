@@ -13,7 +13,7 @@ import httpx2
 from dicom_io.errors import PacsError
 from learner.doctor.findings import Findings, Found, error, ok, warning
 from learner.doctor.site import TIMEOUT_S, Site, json_object, json_strings
-from learner.wiring import build_archive
+from learner.wiring.archive import build_archive
 
 _LARGEST_SKEW_S = 30.0
 _OLDEST_ORTHANC = (1, 9, 4)

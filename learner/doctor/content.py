@@ -17,7 +17,7 @@ from learner.doctor.site import TIMEOUT_S, Site
 from learner.domain.case import Round, RoundState
 from learner.domain.task import MatchingRule
 from learner.storage.store import LocalStore
-from learner.wiring import build_archive
+from learner.wiring.archive import build_archive
 
 _SCANNED = 5000
 _REFUSED = 200

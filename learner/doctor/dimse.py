@@ -11,7 +11,7 @@ from dicom_io.errors import PacsError, PacsRefused
 from dicom_io.pacs.association import Peer, association, echo
 from learner.doctor.findings import Findings, Found, error, ok, warning
 from learner.doctor.site import TIMEOUT_S, Site
-from learner.wiring import build_peer
+from learner.wiring.archive import build_peer
 
 _VERIFICATION = "1.2.840.10008.1.1"
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"

@@ -27,7 +27,7 @@ from learner.demo.modality import Order, image_series
 from learner.demo.variations import Scan
 from learner.doctor.findings import Findings, error, ok, warning
 from learner.doctor.site import Site
-from learner.wiring import build_archive, build_sink
+from learner.wiring.archive import build_archive, build_sink
 
 DESCRIPTION = "apprentice doctor: test, may be deleted"
 PATIENT_ID = "APPRENTICE-DOCTOR"

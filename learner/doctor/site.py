@@ -16,7 +16,7 @@ from learner.domain.task import Task
 from learner.errors import ConfigurationError
 from learner.settings import Settings, read_secret
 from learner.storage.store import LocalStore
-from learner.wiring import http_access
+from learner.wiring.archive import http_access
 
 TIMEOUT_S = 5.0
 _TOLD_BY_ORTHANC = ("StableAge", "OverwriteInstances")

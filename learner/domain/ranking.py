@@ -9,13 +9,13 @@ worth more than any slice in between.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import SparseAnnotation
-from learner.domain.guidance import Guidance, Suggestion
+from learner.domain.guidance import Guidance, Situation, Suggestion
 
 FloatArray = npt.NDArray[np.float32]
 Profile = npt.NDArray[np.float64]
@@ -165,3 +165,22 @@ def _reason(why: _Why, index: int, *, first: bool) -> str:
     if reach >= 2 and reach < len(why.area):
         return f"{int(reach)} slices from anything drawn"
     return "the answer is uncertain here"
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualRule:
+    """Slices by doubt and residual, an unstated end first."""
+
+    name: str = field(default="residual", init=False)
+
+    def rank(self, situation: Situation, count: int = 5) -> Guidance:
+        """The slices along axis 0 worth drawing next; see :class:`learner.ports.GuidanceRule`."""
+        return rank_slices(
+            situation.soft_CDHW,
+            situation.residual_DHW,
+            situation.annotation,
+            situation.depth,
+            count,
+            situation.trust,
+            situation.acquired,
+        )

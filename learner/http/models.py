@@ -12,6 +12,7 @@ from learner.app.drift import DriftOfSeries
 from learner.domain.case import Case, Round, RoundState
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.gate import Verdict
+from learner.domain.next_cases import NextCase
 from learner.domain.task import Task
 from learner.domain.user import Role
 from learner.http.names import ReaderName
@@ -209,6 +210,21 @@ class SuggestionView(_View):
     score: float = Field(description="Expected worth in [0, 1].")
     reason: str
     link: str = Field(description="Address at which a viewer opens it, the prediction laid over it; empty for none.")
+
+
+class NextCaseView(_View):
+    """A case on which drawing is expected to teach much."""
+
+    case: CaseView
+    score: float = Field(description="In [0, 1]; comparable within one task.")
+    expected_dice: float | None = Field(description="Of the last answer, mean over labels; null where not known.")
+    drawn_slices: int
+    reason: str = Field(description="Why, in plain words.")
+
+    @classmethod
+    def of(cls, one: NextCase) -> Self:
+        """The view of a case to draw."""
+        return cls.model_validate(one)
 
 
 class RoundView(_View):

@@ -28,6 +28,7 @@ from learner.http.models import (
     JobView,
     Me,
     ModelView,
+    NextCaseView,
     NodeView,
     ResultView,
     RoundDetail,
@@ -133,6 +134,13 @@ def _add_tasks(router: APIRouter, node: Node) -> None:
     def tasks() -> list[TaskView]:
         """What is segmented, and which versions serve."""
         return [TaskView.of(task, serving_version(checkpoints, task)) for task in node.tasks]
+
+    @router.get("/tasks/{task_id}/next-cases", tags=["tasks"])
+    def next_cases(task_id: ModelName, limit: Limit = 10) -> list[NextCaseView]:
+        """Cases on which drawing is expected to teach most, best first; those with enough drawn are left out."""
+        if all(task.task_id != task_id for task in node.tasks):
+            raise HTTPException(404, f"there is no task {task_id}; /tasks lists them")
+        return [NextCaseView.of(one) for one in operations.next_cases(node.store, task_id, limit)]
 
 
 def _add_models(router: APIRouter, node: Node) -> None:

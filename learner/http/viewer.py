@@ -26,7 +26,7 @@ from learner.http.problems import problem
 from learner.http.stow import refused_objects, watched
 from learner.ports import Authors
 from learner.settings import PacsSettings, ViewerSettings
-from learner.wiring import http_access
+from learner.wiring.archive import http_access
 
 PASSED_ROOTS = ("/dicom-web", "/wado")
 """Paths below which requests are passed on to the archive: DICOMweb, and WADO-URI."""

@@ -4,7 +4,7 @@ from learner.ports.authors import Authors
 from learner.ports.clock import Clock
 from learner.ports.files import CaseFiles, CaseRecord
 from learner.ports.models import Checkpoints, Lesson, Lessons
-from learner.ports.numerics import LearnReport, Network, PriorCarrier, Propagator, Remembered, Trainer
+from learner.ports.numerics import GuidanceRule, LearnReport, Network, PriorCarrier, Propagator, Remembered, Trainer
 from learner.ports.store import (
     REFUSAL,
     Jobs,
@@ -20,6 +20,7 @@ __all__ = [
     "CaseRecord",
     "Checkpoints",
     "Clock",
+    "GuidanceRule",
     "Jobs",
     "LearnReport",
     "Lesson",

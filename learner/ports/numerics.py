@@ -12,6 +12,7 @@ import numpy.typing as npt
 from dicom_io.annotation import SparseAnnotation
 from dicom_io.geometry import Geometry
 from learner.domain.example import Example
+from learner.domain.guidance import Guidance, Situation
 from learner.domain.prior import CarriedPrior, PriorStudy
 from learner.domain.proxy import ProxyMask
 
@@ -39,6 +40,28 @@ class Propagator(Protocol):
         Returns:
             A proxy mask that equals ``annotation`` wherever that is known. Where nothing is known, and nothing follows from
             what is known, it is background of confidence 0.
+        """
+        ...
+
+
+class GuidanceRule(Protocol):
+    """Which slices to draw next."""
+
+    @property
+    def name(self) -> str:
+        """Name for settings and tables."""
+        ...
+
+    def rank(self, situation: Situation, count: int = 5) -> Guidance:
+        """The slices worth drawing next, each given those before it.
+
+        Args:
+            situation: the case as it stands.
+            count: how many to suggest at most.
+
+        Returns:
+            Guidance: no slice twice, none that is known or was not acquired, scores in [0, 1] that do not rise, a reason in
+            plain words for each. The same situation gives the same guidance.
         """
         ...
 

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from learner.domain.case import Case, Round
+from learner.domain.case import Case, Round, RoundState
 from learner.storage.database import Database
 from learner.storage.records import as_case, as_round
 
@@ -60,6 +60,16 @@ class Queries:
             (task_id, limit, offset),
         )
         return [as_case(row) for row in rows]
+
+    def answered_cases(self, task_id: str, limit: int = 1000) -> list[tuple[Case, Round]]:
+        """The newest cases of a task that were answered, each with its last answered round; newest first."""
+        rows = self._db.rows(
+            "SELECT * FROM rounds WHERE round_id IN (SELECT max(round_id) FROM rounds JOIN cases USING (case_id) "
+            "WHERE task_id = ? AND state = ? GROUP BY case_id) ORDER BY case_id DESC LIMIT ?",
+            (task_id, RoundState.ANSWERED, limit),
+        )
+        cases = {case.case_id: case for case in self.cases(task_id, limit=-1)} if rows else {}
+        return [(cases[one.case_id], one) for one in map(as_round, rows) if one.case_id is not None]
 
     def rounds(self, *, case_id: int | None = None, state: str | None = None, limit: int = 200, offset: int = 0) -> list[Round]:
         """Rounds, newest first, of one case and state or of all."""

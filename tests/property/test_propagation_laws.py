@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from learner.domain.fusion import fuse
+from learner.domain.guidance import Situation
 from learner.domain.planes import without_planes
 from learner.domain.pooling import PoolWeights
-from learner.domain.ranking import rank_slices
+from learner.guidance import guidance_rules, make_guidance_rule
 from learner.propagation import make_propagator, propagators
 
 COMMON = settings(max_examples=20, deadline=None)
@@ -142,10 +143,12 @@ def test_a_fused_answer_keeps_what_is_known_and_sums_to_one(
 def test_guidance_never_names_a_known_slice_nor_one_twice(case: tuple[np.ndarray, SparseAnnotation], count: int) -> None:
     image, annotation = case
     proxy = make_propagator("nearest-copy").propagate(image, (2.0, 1.0, 1.0), annotation)
-    guidance = rank_slices(proxy.soft_CDHW, None, annotation, len(image), count)
-    indices = [s.index for s in guidance.suggestions]
-    assert len(set(indices)) == len(indices) <= count
-    assert not set(indices) & set(annotation.planes_of(axis=0))
-    assert all(0 <= i < len(image) for i in indices)
-    scores = [s.score for s in guidance.suggestions]
-    assert scores == sorted(scores, reverse=True)
+    for name in guidance_rules():
+        guidance = make_guidance_rule(name).rank(Situation(len(image), SPACING, proxy.soft_CDHW, None, annotation), count)
+        indices = [s.index for s in guidance.suggestions]
+        assert len(set(indices)) == len(indices) <= count
+        assert not set(indices) & set(annotation.planes_of(axis=0))
+        assert all(0 <= i < len(image) for i in indices)
+        scores = [s.score for s in guidance.suggestions]
+        assert scores == sorted(scores, reverse=True)
+        assert all(0 <= score <= 1 for score in scores)

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from dicom_io.annotation import Plane, SparseAnnotation
+from learner.domain.guidance import Situation
 from learner.errors import ConfigurationError
-from learner.extensions import PROPAGATORS, extensions
+from learner.extensions import GUIDANCE, PROPAGATORS, extensions
+from learner.guidance import make_guidance_rule
 from learner.ports import Propagator
 from learner.propagation import make_propagator
-from learner.wiring import build_propagator
+from learner.wiring import build_guidance_rule, build_propagator
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "extending.md"
 Install = Callable[..., None]
@@ -37,11 +39,10 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     return put
 
 
-def documented(language: str) -> str:
-    """The example of that language in the page."""
-    found = re.search(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    assert found is not None
-    return found[1]
+def documented(language: str, number: int = 0) -> str:
+    """The example of that language in the page, counted from 0."""
+    found = re.findall(rf"^```{language}\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return str(found[number])
 
 
 def test_the_documented_propagator_works(install: Install) -> None:
@@ -58,9 +59,25 @@ def test_the_documented_propagator_works(install: Install) -> None:
     np.testing.assert_array_equal(proxy.labels_DHW, labels)
 
 
+def test_the_documented_guidance_rule_works(install: Install) -> None:
+    group, line = re.findall(r'entry-points\."([^"]+)"\]\n(.+)', documented("toml", 1))[0]
+    install(f"[{group}]\n{line.replace(chr(34), '')}\n", documented("python", 1))
+    rule = make_guidance_rule("first-free")
+    assert [one.index for one in rule.rank(Situation(9, acquired=frozenset({2, 4, 5})), 2).suggestions] == [2, 4]
+
+
+def test_a_guidance_rule_that_there_is_not_is_refused_with_those_there_are(install: Install) -> None:
+    install(f"[{GUIDANCE}]\nlazy = acme_extras:Lazy\n", "class Lazy:\n    name = 'lazy'\n")
+    with pytest.raises(ConfigurationError, match=r"answer\.guidance: no guidance rule is called 'best'.*uniform.*lazy"):
+        build_guidance_rule("best")
+    with pytest.raises(ConfigurationError, match=r"acme-extras 1\.2 is no GuidanceRule: it has no rank"):
+        build_guidance_rule("lazy")
+
+
 def test_every_group_is_named_in_the_page() -> None:
     text = PAGE.read_text("utf-8")
     assert PROPAGATORS in text
+    assert GUIDANCE in text
 
 
 def test_nothing_is_imported_before_it_is_asked_for(install: Install) -> None:

@@ -14,7 +14,7 @@ from dicom_io.pacs.orthanc_rest import OrthancArchive
 from learner.errors import ConfigurationError
 from learner.settings import load_settings
 from learner.storage.store import LocalStore
-from learner.wiring import build_receiving, build_sink
+from learner.wiring.archive import build_receiving, build_sink
 
 INBOX = 'kind = "inbox"\nstore_by = "dimse"\n'
 MOVE = 'kind = "dimse"\nstore_by = "dimse"\nretrieve_by = "move"\n'

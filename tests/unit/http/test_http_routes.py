@@ -65,6 +65,14 @@ def test_status_counts_rounds_and_jobs(client: TestClient, past: Past) -> None:
     assert status["viewer_url"].startswith("http://viewer/?StudyInstanceUIDs={study}")
 
 
+def test_next_cases_of_a_task_and_404_for_one_that_there_is_not(client: TestClient, past: Past) -> None:
+    (found,) = client.get("/api/tasks/prostate/next-cases").json()
+    assert found["case"]["case_id"] == past.case
+    assert found["expected_dice"] is None
+    assert found["drawn_slices"] == 2
+    assert client.get("/api/tasks/liver/next-cases").status_code == 404
+
+
 def test_tasks_come_with_labels_rule_and_version(client: TestClient, past: Past) -> None:
     (task,) = client.get("/api/tasks").json()
     assert task["labels"][0]["colour"] == "#e6783c"

@@ -5,27 +5,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypedDict
-from urllib.parse import urljoin
+from typing import TYPE_CHECKING
 
 import structlog
 
-from dicom_io.pacs.association import Peer
-from dicom_io.pacs.commitment import Holds
-from dicom_io.pacs.dicomweb import DicomWebSink
-from dicom_io.pacs.dicomweb_archive import DicomWebArchive
-from dicom_io.pacs.dimse import DimseSink
-from dicom_io.pacs.dimse_archive import DimseArchive, MoveReceiver
-from dicom_io.pacs.inbox import Inbox
-from dicom_io.pacs.orthanc_rest import OrthancArchive
-from dicom_io.pacs.port import Archive, Sink
-from dicom_io.pacs.scp import StorageScp
-from dicom_io.pacs.tls import client_tls, server_tls
 from dicom_io.whole_files import write_whole
 from learner.app.acceptance import Acceptance
 from learner.app.compute import Compute
@@ -47,14 +34,16 @@ from learner.domain.contract import ContractNames
 from learner.domain.gate import Verdict
 from learner.domain.task import Task
 from learner.errors import ConfigurationError
+from learner.guidance import make_guidance_rule
 from learner.memory.replay import ReplayMemory
 from learner.node import Node
 from learner.operations import compare_versions
-from learner.ports import Network, PriorCarrier, Propagator, Trainer
+from learner.ports import GuidanceRule, Network, PriorCarrier, Propagator, Trainer
 from learner.propagation import make_propagator
-from learner.settings import ContractSettings, LearningSettings, PacsSettings, ScpSettings, Settings, load_tasks, read_secret
+from learner.settings import ContractSettings, LearningSettings, Settings, load_tasks
 from learner.storage.store import LocalStore, SystemClock
 from learner.trainer_process import TrainerProcess, stop_with_parent
+from learner.wiring.archive import build_receiving, build_sink
 
 if TYPE_CHECKING:
     from learner.evaluation.run import Makers
@@ -63,143 +52,6 @@ if TYPE_CHECKING:
 
 _MIB = 2**20
 _log = structlog.get_logger(__name__)
-
-
-def build_archive(
-    settings: PacsSettings, receiver: MoveReceiver | None = None
-) -> OrthancArchive | DicomWebArchive | DimseArchive:
-    """The archive that is asked for what there is.
-
-    Args:
-        settings: of the archive; of any kind but ``inbox``.
-        receiver: where objects arrive that are fetched by C-MOVE; by C-GET if None.
-
-    Raises:
-        ConfigurationError: a file with a secret or a certificate cannot be read.
-    """
-    polling: _Polling = {"stable_age": settings.stable_age_s, "days": settings.poll_days}
-    if settings.kind == "dimse":
-        return DimseArchive(build_peer(settings), receiver=receiver, **polling)
-    if settings.kind == "dicomweb":
-        return DicomWebArchive(**http_access(settings), **polling)
-    return OrthancArchive(**http_access(settings) | {"url": settings.url})
-
-
-def build_sink(settings: PacsSettings, archive: Archive) -> Sink:
-    """The way in which results are stored.
-
-    Raises:
-        ConfigurationError: a file with a secret or a certificate cannot be read.
-    """
-    if settings.store_by == "dicomweb":
-        return DicomWebSink(**http_access(settings))
-    if settings.store_by == "dimse":
-        peer = build_peer(settings)
-        return DimseSink(peer.host, peer.port, peer.called_aet, peer.calling_aet, timeout=peer.timeout, tls=peer.tls)
-    return archive
-
-
-def build_receiving(settings: Settings, store: LocalStore) -> tuple[Archive, StorageScp | None]:
-    """The archive that is read, and our own DICOM service where the settings ask for one.
-
-    Raises:
-        ConfigurationError: a file with a secret or a certificate cannot be read.
-    """
-    pacs, scp = settings.pacs, settings.scp
-    if pacs.kind == "inbox":
-        inbox = Inbox(
-            settings.node.data / "inbox",
-            stable_age=pacs.stable_age_s,
-            limit_bytes=scp.spool_mb * _MIB,
-            may_go=lambda uid: not store.queries.needs_images(uid),
-        )
-        return inbox, _scp(settings, inbox, inbox.holds if scp.commitment else None)
-    if pacs.kind == "dimse" and pacs.retrieve_by == "move":
-        receiver = MoveReceiver()
-        return build_archive(pacs, receiver), _scp(settings, receiver, None)
-    return build_archive(pacs), None
-
-
-def _scp(settings: Settings, sink: Sink, holds: Holds | None) -> StorageScp:
-    scp, pacs = settings.scp, settings.pacs
-    peers = {
-        aet: Peer(host, port, aet, pacs.calling_aet, pacs.timeout_s, _client_tls(pacs) if scp.tls else None)
-        for aet, (host, port) in scp.commitment_addresses().items()
-    }
-    return StorageScp(
-        sink,
-        pacs.calling_aet,
-        scp.host,
-        scp.port,
-        allowed_aets=scp.allowed_aets,
-        tls=_server_tls(scp) if scp.tls else None,
-        associations=scp.associations,
-        max_object_bytes=scp.max_object_mb * _MIB,
-        holds=holds,
-        commitment_peers=peers,
-    )
-
-
-class _Polling(TypedDict):
-    stable_age: float
-    days: int
-
-
-class HttpAccess(TypedDict):
-    """Where an archive's HTTP service is, and how it is entered."""
-
-    url: str
-    user: str
-    password: str
-    token: str
-    timeout: float
-    verify: ssl.SSLContext | bool
-
-
-def http_access(settings: PacsSettings) -> HttpAccess:
-    """How the DICOMweb service is reached; Orthanc's REST API differs by its path."""
-    uses_tls = settings.url.lower().startswith("https:")
-    return {
-        "url": urljoin(settings.url, settings.dicomweb_root),
-        "user": settings.user,
-        "password": read_secret(settings.password_file),
-        "token": read_secret(settings.token_file),
-        "timeout": settings.timeout_s,
-        "verify": _client_tls(settings) if uses_tls else True,
-    }
-
-
-def build_peer(settings: PacsSettings) -> Peer:
-    """The archive's DIMSE services.
-
-    Raises:
-        ConfigurationError: a certificate cannot be read.
-    """
-    tls = _client_tls(settings) if settings.dimse_tls else None
-    address = (settings.dimse_host, settings.dimse_port)
-    return Peer(*address, settings.called_aet, settings.calling_aet, settings.timeout_s, tls)
-
-
-def _client_tls(settings: PacsSettings) -> ssl.SSLContext:
-    files = (settings.tls_ca_file, settings.tls_certificate_file, settings.tls_key_file)
-    try:
-        return client_tls(*files, check_hostname=settings.tls_check_hostname)
-    except OSError as error:
-        raise ConfigurationError(f"pacs.tls_*_file: {_named(error, files)}; check paths, rights and content") from None
-
-
-def _server_tls(settings: ScpSettings) -> ssl.SSLContext:
-    assert settings.tls_certificate_file is not None
-    files = (settings.tls_certificate_file, settings.tls_key_file, settings.tls_ca_file)
-    try:
-        return server_tls(*files)
-    except OSError as error:
-        raise ConfigurationError(f"scp.tls_*_file: {_named(error, files)}; check paths, rights and content") from None
-
-
-def _named(error: OSError, files: Iterable[Path | None]) -> str:
-    """What is wrong, and with which files; OpenSSL names none."""
-    return f"{error.strerror or error} ({', '.join(str(file) for file in files if file is not None)})"
 
 
 def build_store(settings: Settings) -> LocalStore:
@@ -250,6 +102,7 @@ def build_node(settings: Settings, configuration: Path) -> Node:
         ResultSettings(frozenset(settings.answer.results), settings.answer.report_class, settings.absolute_viewer_url),
         build_own_propagators(tasks),
         build_carrier() if links is not None else None,
+        build_guidance_rule(settings.answer.guidance),
     )
     respond_settings = RespondSettings(attempts=settings.answer.attempts, keep_superseded=settings.answer.keep_superseded)
     refusals = Refusals(archive, tasks) if settings.contract.report_refusals else None
@@ -345,6 +198,18 @@ def build_propagator(name: str) -> Propagator:
         return make_propagator(name)
     except ValueError as error:
         raise ConfigurationError(f"propagator: {error}") from None
+
+
+def build_guidance_rule(name: str) -> GuidanceRule:
+    """The guidance rule of that name.
+
+    Raises:
+        ConfigurationError: there is none, or it cannot be used here; lists those that there are.
+    """
+    try:
+        return make_guidance_rule(name)
+    except ValueError as error:
+        raise ConfigurationError(f"answer.guidance: {error}") from None
 
 
 def build_carrier() -> PriorCarrier:
