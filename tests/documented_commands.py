@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
+_MADE = ROOT / "docs" / "cli.md"
+"""Made from the commands; ``tests/contract/test_cli_documentation.py`` holds it and its examples against them."""
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(p for p in sorted((ROOT / "docs").rglob("*.md")) if p != _MADE))
 FENCE = re.compile(r"^ *```([\w-]*)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 
 
@@ -44,6 +46,9 @@ STEPS = (
     Step("apprentice serve --config mine/apprentice.toml", needs="serve"),
     Step("export APPRENTICE_CONFIG=mine/apprentice.toml"),
     Step("apprentice doctor", r"archive"),
+    Step("apprentice doctor --quick", r"archive"),
+    Step("apprentice doctor --only archive --only dimse", r"archive"),
+    Step("apprentice doctor --json", r'"findings"'),
     Step("apprentice tasks", r"prostate +Prostate, whole gland +1 Prostate .* none yet"),
     Step("storescu -R -aec ORTHANC +sd 127.0.0.1 4242 series"),
     Step(
@@ -76,6 +81,11 @@ STEPS = (
     Step("apprentice versions prostate", r"prostate-1 +shadow", until=True),
 )
 
+_ACCESS = "tests/unit/cli/test_cli_access.py"
+_ADDED = f"{_ACCESS}::test_a_user_is_added_before_the_node_ever_ran"
+_CHANGED = f"{_ACCESS}::test_roles_change_and_accounts_go"
+_TOKEN = f"{_ACCESS}::test_a_token_is_the_whole_output_and_shown_once"
+_ELSEWHERE = "tests/unit/export/test_export_elsewhere.py"
 _DEMO = "tests/integration/test_demo.py"
 _MODELS = "tests/unit/cli/test_cli_models.py"
 _PLAY = "tests/unit/cli/test_cli_play.py"
@@ -102,6 +112,28 @@ TESTED = {
     "apprentice simulate --tasks tasks.toml --order tasks --out three-tasks.json": (
         f"{_PLAY}::test_several_tasks_come_from_a_file"
     ),
+    'apprentice access add-user "Eva Reader" --role reader': f"{_ACCESS}::test_the_password_comes_from_standard_input_too",
+    "apprentice access add-user ops --role operator --password-file /run/secrets/ops": _ADDED,
+    "apprentice access list": _ADDED,
+    "apprentice access set-role ops --role admin": _CHANGED,
+    "apprentice access set-password ops": _CHANGED,
+    "apprentice access remove ops": _CHANGED,
+    "apprentice access add-token orthanc --role reader > /etc/pacs-apprentice/token": _TOKEN,
+    "apprentice access add-token prometheus --role reader > /etc/prometheus/apprentice-token": _TOKEN,
+    'curl -X POST -H "Content-Type: application/json" -d \'{"round_id": 12, "slices": [4, 5]}\' '
+    "http://127.0.0.1:8075/api/companion/cases/3/accept": "tests/unit/http/test_companion_routes.py::test_an_answer_is_accepted_on_some_slices_or_as_a_whole",
+    "apprentice doctor --write": (
+        "tests/integration/test_doctor_faults.py::test_a_sound_site_has_no_finding_and_keeps_nothing_of_the_round_trip"
+    ),
+    "apprentice export prostate --out export-prostate": (
+        "tests/unit/export/test_export_order.py::test_the_command_exports_and_tells_what_is_missing"
+    ),
+    "python -m monai.bundle run --config_file configs/inference.json --dataset_dir IMAGES --output_dir LABELS": (
+        f"{_ELSEWHERE}::test_the_bundle_runs_where_none_of_our_code_is"
+    ),
+    "python export-prostate/onnx/predict.py IMAGE.nii.gz LABELS.nii.gz": (
+        f"{_ELSEWHERE}::test_the_onnx_file_runs_where_neither_our_code_nor_torch_is"
+    ),
     "promtool check rules docker/prometheus/rules.yml": _RULES,
     "promtool test rules docker/prometheus/rules.test.yml": _RULES,
 }
@@ -110,6 +142,8 @@ TESTED = {
 _ENGINE = "needs a container engine"
 _BENCH = "a measurement of minutes to hours; its options are held against the program"
 _CI = "`.ci/run` runs it"
+_ELSE = "prepares the environment of those who use an export"
+_NNUNET = "nnU-Net is no dependency; its verifier was run on an export by hand"
 _SUITE = "rewrites the working tree"
 
 NOT_RUN = {
@@ -124,6 +158,15 @@ NOT_RUN = {
     "./run bench cstore_with_plugin --runs 15": _BENCH,
     "./run bench dicom_speed --runs 3": _BENCH,
     "./run bench fetch_series --runs 3": _BENCH,
+    "./run bench page --cases 200 --rounds 1000 --runs 10": _BENCH,
+    "pip install onnx onnxscript": _ELSE,
+    "pip install monai nibabel pytorch-ignite fire": _ELSE,
+    "pip install numpy nibabel onnxruntime": _ELSE,
+    "cd export-prostate": _ELSE,
+    "cd export-prostate/bundle": _ELSE,
+    "export nnUNet_raw=$PWD/nnunet nnUNet_preprocessed=$PWD/preprocessed nnUNet_results=$PWD/results": _NNUNET,
+    "nnUNetv2_plan_and_preprocess -d 1 --verify_dataset_integrity": _NNUNET,
+    "nnUNetv2_train 1 2d 0": _NNUNET,
     "./run bench science hippocampus --data FOLDER --seeds 3 --jobs 2": _BENCH,
     "./run bench science results": _BENCH,
 }

@@ -42,7 +42,7 @@ PasswordFile = Annotated[
     "add-user",
     epilog=examples(
         'apprentice access add-user "Eva Reader" --role reader',
-        "apprentice access add-user ops --role operator --password-file -",
+        "apprentice access add-user ops --role operator --password-file /run/secrets/ops",
     ),
 )
 def add_user(

@@ -46,6 +46,7 @@ NEEDED: dict[tuple[str, str], Role] = {
     ("GET", "/api/rounds/{round_id}/pictures/{place}"): _READER,
     ("GET", "/api/tasks/{task_id}/learning"): _READER,
     ("GET", "/api/models/{model_id}/memory"): _READER,
+    ("GET", "/api/tasks/{task_id}/next-cases"): _READER,
     ("POST", "/api/training/pause"): _OPERATOR,
     ("POST", "/api/training/resume"): _OPERATOR,
 }

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from learner.http.app import STATIC
 
 PAGE = (STATIC / "index.html").read_text(encoding="utf-8")
-MODULES = {path.name: path.read_text(encoding="utf-8") for path in sorted(STATIC.glob("*.js"))}
+MODULES = {path.name: path.read_text(encoding="utf-8") for path in sorted(STATIC.glob("*.js")) if "companion" not in path.name}
 SCRIPT = "\n".join(MODULES.values())
 STYLE = (STATIC / "page.css").read_text(encoding="utf-8")
 

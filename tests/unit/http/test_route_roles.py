@@ -55,6 +55,7 @@ TABLE: dict[Route, tuple[Role, int]] = {
     ("GET", "/api/rounds/{round_id}/pictures/{place}"): (READER, 404),
     ("GET", "/api/tasks/{task_id}/learning"): (READER, 200),
     ("GET", "/api/models/{model_id}/memory"): (READER, 200),
+    ("GET", "/api/tasks/{task_id}/next-cases"): (READER, 200),
     ("POST", "/api/training/pause"): (OPERATOR, 200),
     ("POST", "/api/training/resume"): (OPERATOR, 200),
 }
@@ -79,7 +80,8 @@ def routes_of(routes: Iterable[BaseRoute]) -> set[Route]:
     found: set[Route] = set()
     for route in routes:
         if (included := getattr(route, "original_router", None)) is not None:
-            found |= routes_of(included.routes)
+            prefix = route.include_context.prefix  # type: ignore[attr-defined]
+            found |= {(method, prefix + path) for method, path in routes_of(included.routes)}
         elif not isinstance(route, Mount):
             found |= {(method, route.path) for method in route.methods - {"HEAD"}}  # type: ignore[attr-defined]
     return found
