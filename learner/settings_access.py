@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Port = Annotated[int, Field(ge=1, le=65535)]
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - no address to listen on
+
 
 class Section(BaseModel):
     """A section of the settings file."""
@@ -53,7 +55,8 @@ class ApiSettings(Section):
     @property
     def address(self) -> str:
         """Where the service answers, as whoever runs on the same machine would say it."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        named = _EVERYWHERE.get(self.host, self.host)
+        host = f"[{named}]" if ":" in named else named
         return f"{'https' if self.tls_certificate else 'http'}://{host}:{self.port}"
 
     @model_validator(mode="after")

@@ -121,7 +121,9 @@ TESTED = {
     "apprentice access add-token orthanc --role reader > /etc/pacs-apprentice/token": _TOKEN,
     "apprentice access add-token prometheus --role reader > /etc/prometheus/apprentice-token": _TOKEN,
     'curl -X POST -H "Content-Type: application/json" -d \'{"round_id": 12, "slices": [4, 5]}\' '
-    "http://127.0.0.1:8075/api/companion/cases/3/accept": "tests/unit/http/test_companion_routes.py::test_an_answer_is_accepted_on_some_slices_or_as_a_whole",
+    "http://127.0.0.1:8075/api/companion/cases/3/accept": (
+        "tests/unit/http/test_companion_routes.py::test_an_answer_is_accepted_on_some_slices_or_as_a_whole"
+    ),
     "apprentice doctor --write": (
         "tests/integration/test_doctor_faults.py::test_a_sound_site_has_no_finding_and_keeps_nothing_of_the_round_trip"
     ),

@@ -88,6 +88,7 @@ def _secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
     api, pacs, scp = settings.api, settings.pacs, settings.scp
     files = {
         "api.token_file": api.token_file,
+        "api.tls_key": api.tls_key,
         "pacs.password_file": pacs.password_file,
         "pacs.token_file": pacs.token_file,
         "pacs.tls_key_file": pacs.tls_key_file,
@@ -98,8 +99,10 @@ def _secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
 
 def certificates(site: Site) -> Findings:
     """Certificates in the settings' files are valid now, and for a month."""
-    pacs, scp = site.settings.pacs, site.settings.scp
+    api, pacs, scp = site.settings.api, site.settings.pacs, site.settings.scp
     files = {
+        "api.tls_certificate": api.tls_certificate,
+        "api.client_ca": api.client_ca,
         "pacs.tls_ca_file": pacs.tls_ca_file,
         "pacs.tls_certificate_file": pacs.tls_certificate_file,
         "scp.tls_certificate_file": scp.tls_certificate_file,

@@ -13,6 +13,10 @@ from learner.version import __version__
 
 def runs(site: Site) -> Findings:
     """The node runs, reads the archive, and is of this version."""
+    if site.settings.api.client_ca is not None:
+        what = "it asks for clients' certificates, and this command has none: it was not asked"
+        yield warning(what, "Ask GET /health/ready with a certificate that api.client_ca signed.")
+        return
     try:
         with site.node() as client:
             status, ready = client.get("/api/status"), client.get("/health/ready")
@@ -20,7 +24,11 @@ def runs(site: Site) -> Findings:
         yield error(f"it does not answer at {site.node_url} ({type(fault).__name__})", "Start `apprentice serve`.")
         return
     if status.status_code == httpx2.codes.UNAUTHORIZED:
-        yield error("it runs with another token", "Restart it after a change of api.token_file.")
+        if site.settings.api.token_file is None:
+            what = "it runs, and answers only to users and tokens: there is no token to ask it with"
+            yield warning(what, "Name a file with a token in api.token_file (apprentice access add-token).")
+        else:
+            yield error("it runs with another token", "Restart it after a change of api.token_file.")
         return
     if not status.is_success:
         yield error(f"{site.node_url} answered {status.status_code}", "Look whether another service has the port (api.port).")
@@ -41,9 +49,13 @@ def runs(site: Site) -> Findings:
 
 
 def trainer(site: Site) -> Findings:
-    """The trainer runs, and did not have to be started again."""
+    """The trainer runs, and did not have to be started again; nothing is said where the node may not be asked."""
+    if site.settings.api.client_ca is not None:
+        return
     with site.node() as client:
         status = client.get("/api/status")
+    if status.status_code == httpx2.codes.UNAUTHORIZED:
+        return
     parts = _parts(status)
     if not parts.get("trainer_alive"):
         yield error("it does not run: nothing is learned", "Look for `trainer` in the node's log.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from learner.wiring.archive import http_access
 
 TIMEOUT_S = 5.0
 _TOLD_BY_ORTHANC = ("StableAge", "OverwriteInstances")
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - no address to listen on
 
 
 @dataclass(frozen=True)
@@ -80,9 +80,7 @@ class Site:
     @property
     def node_url(self) -> str:
         """Address of the node's own service, from this machine."""
-        api = self.settings.api
-        host = _EVERYWHERE.get(api.host, api.host)
-        return f"http://[{host}]:{api.port}" if ":" in host else f"http://{host}:{api.port}"
+        return self.settings.api.address
 
     def node_headers(self) -> dict[str, str]:
         """What opens the node's own service.
@@ -95,14 +93,29 @@ class Site:
 
     @contextmanager
     def node(self) -> Iterator[httpx2.Client]:
-        """A client of the node's own service.
+        """A client of the node's own service, which trusts the certificate that the settings name and no other.
 
         Raises:
-            ConfigurationError: the token cannot be read.
+            ConfigurationError: the token or the certificate cannot be read.
         """
-        headers = self.node_headers()
-        with httpx2.Client(base_url=self.node_url, headers=headers, timeout=TIMEOUT_S, trust_env=False) as client:
+        headers, verify = self.node_headers(), self._trust()
+        with httpx2.Client(
+            base_url=self.node_url, headers=headers, timeout=TIMEOUT_S, trust_env=False, verify=verify
+        ) as client:
             yield client
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        """Whom the client of the node trusts. The name in the certificate is not that of loopback, and is not looked at."""
+        file = self.settings.api.tls_certificate
+        if file is None:
+            return True
+        try:
+            context = ssl.create_default_context(cafile=str(file))
+        except OSError as fault:
+            raise ConfigurationError(f"api.tls_certificate: {file} cannot be read ({fault.strerror or fault})") from fault
+        context.check_hostname = False
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # the certificate itself, whoever signed it
+        return context
 
     @property
     def database(self) -> Path:

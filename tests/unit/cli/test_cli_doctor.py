@@ -120,7 +120,7 @@ def test_a_sound_site_has_no_finding(site: Path) -> None:
             "plugin",
             Level.WARNING,
         ),
-        ("/api/status", (401, {}), "node", Level.ERROR),
+        ("/api/status", (401, {}), "node", Level.WARNING),
         ("/api/status", (200, {"other": "service"}), "node", Level.ERROR),
         ("/api/status", (200, NODE | {"node": NODE["node"] | {"trainer_alive": False}}), "trainer", Level.ERROR),  # type: ignore[operator]
         ("/api/status", (200, NODE | {"node": NODE["node"] | {"archive_error": "down"}}), "node", Level.ERROR),  # type: ignore[operator]
