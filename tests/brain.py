@@ -113,4 +113,4 @@ def teach(node: RunningNode, patience_s: float) -> None:
         node.archive.store(drawn)
         node.answered(drawn, timeout_s=patience_s)
         wait_for(lambda: not node.store.queries.jobs("ready", "leased"), "all learning done", patience_s)
-    assert node.store.checkpoints.serving("prostate") is not None
+    assert node.store.checkpoints.serving(node.task_id) is not None
