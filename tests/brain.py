@@ -92,7 +92,7 @@ def brain(node: str, *, number: int, first: int = 30, slice_mm: int = 9, pixel_m
     picked = (slice(None, None, -pixel_mm), slice(None, None, -pixel_mm), slice(first, _VERTEX, slice_mm))
     voxels_DHW = np.asarray(shipped.dataobj)[picked].transpose(2, 1, 0)  # NIfTI is RAS; rows and columns run to L and P
     truth_DHW = ndimage.binary_fill_holes(inside, structure=np.ones((3, 3, 1)))[picked].transpose(2, 1, 0)
-    # OHIF 3.12 saves nothing, and says nothing, where rows x columns x frames of a SEG is no multiple of 8
+    # OHIF 3.12 saves nothing where values fit into 8 bits and an image has an odd number of pixels (docs/first-steps.md)
     rows, columns = (size // 8 * 8 for size in voxels_DHW.shape[1:])
     voxels_DHW, truth_DHW = voxels_DHW[:, :rows, :columns], truth_DHW[:, :rows, :columns]
     last = np.array([*(np.array(shipped.shape[:2]) - 1), first, 1])
@@ -113,4 +113,4 @@ def teach(node: RunningNode, patience_s: float) -> None:
         node.archive.store(drawn)
         node.answered(drawn, timeout_s=patience_s)
         wait_for(lambda: not node.store.queries.jobs("ready", "leased"), "all learning done", patience_s)
-    assert node.store.checkpoints.serving("prostate") is not None
+    assert node.store.checkpoints.serving(node.task_id) is not None

@@ -130,7 +130,8 @@ class RunningNode:
         store_by: how results are stored.
         pacs: more lines of section ``[pacs]``, and sections after it.
         environment: more environment for the learner.
-        task: the task file ``prostate.toml``.
+        task: the only task file.
+        task_id: its name without ``.toml``.
     """
 
     folder: Path
@@ -143,11 +144,12 @@ class RunningNode:
     pacs: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     task: str = TASK_FILE
+    task_id: str = "prostate"
     process: subprocess.Popen[bytes] | None = None
 
     def configure(self) -> None:
         (self.folder / "tasks").mkdir(parents=True, exist_ok=True)
-        (self.folder / "tasks" / "prostate.toml").write_text(self.task)
+        (self.folder / "tasks" / f"{self.task_id}.toml").write_text(self.task)
         (self.folder / "password").write_text(self.orthanc.credentials["apprentice"])
         text = _CONFIGURATION.format(
             url=self.orthanc.url,

@@ -120,7 +120,7 @@ class Ohif:
     def take(self, tool: str, radius_mm: float) -> None:
         """Chooses ``Brush`` or ``Eraser`` and its radius."""
         self.page.locator(f'[data-cy="{tool}-btn"]').click()
-        field = self.page.locator('[data-cy="brush-radius"] input[type="number"], [data-cy="brush-radius"] input').last
+        field = self.page.locator(f'[data-cy="{tool.lower()}-radius"] input')
         field.fill(f"{radius_mm:g}")
         field.press("Enter")
 

@@ -37,7 +37,9 @@ def main() -> None:
 
         (home / "orthanc").mkdir()
         viewer = f'[viewer]\nfolder = "{ohif_folder()}"\n'
-        node = stack.enter_context(running_node(home / "node", make_orthanc, steps=20, pacs=viewer, task=TASK_FILE))
+        node = stack.enter_context(
+            running_node(home / "node", make_orthanc, steps=20, pacs=viewer, task=TASK_FILE, task_id="brain")
+        )
         teach(node, _PATIENCE_S)
         playwright = stack.enter_context(driver())
         page = stack.enter_context(browsing(playwright, width=1280, height=760, timeout_s=_PATIENCE_S)).page()
@@ -50,9 +52,10 @@ class Pictures:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def take(self, ohif: Ohif, name: str) -> None:
-        """The page as it is, with few enough colours to be small."""
-        ohif.page.mouse.move(640, 20)
+    def take(self, ohif: Ohif, name: str, *, mouse_away: bool = True) -> None:
+        """The page as it is, with few enough colours to be small; an open menu needs the mouse where it is."""
+        if mouse_away:
+            ohif.page.mouse.move(640, 20)
         picture = Image.open(BytesIO(ohif.page.screenshot(animations="disabled"))).convert("RGB")
         path = self._folder / f"{name}.png"
         picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -64,12 +67,13 @@ def _flow(node: RunningNode, ohif: Ohif, pictures: Pictures) -> None:
     images = node.send(case.files)
     series = images.volume.series
     sops = series.sop_instance_uids
-    wait_for(lambda: node.get(f"/series/{series.series_instance_uid}/rounds"), "round 0", _PATIENCE_S)
+    rounds = f"/series/{series.series_instance_uid}/rounds"
+    wait_for(lambda: [one for one in node.get(rounds) if one["answered_at"]], "round 0", _PATIENCE_S)
 
     ohif.page.goto(f"{node.url}/ohif/")
     ohif.page.get_by_text("Demo").first.wait_for()
     ohif.dismiss_notice()
-    ohif.page.get_by_text("Demo").last.click()
+    ohif.page.get_by_text("Demo, Case 2").click()
     ohif.page.get_by_role("button", name="Segmentation").first.wait_for()
     pictures.take(ohif, "1-study-list")
 
@@ -81,7 +85,8 @@ def _flow(node: RunningNode, ohif: Ohif, pictures: Pictures) -> None:
         _draw(ohif, case, index)
         pictures.take(ohif, f"{number}-drawn")
     ohif.open_export_menu()
-    pictures.take(ohif, "4-save")
+    ohif.page.get_by_role("menuitem", name="DICOM SEG").last.hover()
+    pictures.take(ohif, "4-save", mouse_away=False)
     saved = part10_of(ohif.store())
     answered = node.answered(saved, timeout_s=_PATIENCE_S)
 

@@ -171,6 +171,23 @@ def test_without_viewports_to_reach_a_slice_is_opened_by_its_address(
     assert ours == []
 
 
+def test_neither_the_image_nor_the_drawing_tools_are_covered(
+    browser: Browsing, node: RunningNode, study: tuple[ImageSeries, np.ndarray]
+) -> None:
+    images, _ = study
+    page = opened(browser, node, images, "segmentation")
+    panel = page.get_by_role("complementary", name="PACS Apprentice")
+    expect(panel).to_contain_text("Nothing drawn yet")
+    covered, image = panel.bounding_box(), page.locator("canvas.cornerstone-canvas").first.bounding_box()
+    assert covered is not None
+    assert image is not None
+    assert covered["x"] + covered["width"] <= image["x"]
+    page.get_by_text("Add segmentation").click()
+    page.locator('[data-cy="Brush-btn"]').click()
+    page.locator('button:has(+ button[role="combobox"])').first.click()
+    expect(page.get_by_role("menuitem", name="Download & Export")).to_be_visible()
+
+
 def test_without_the_node_there_is_no_panel_and_the_viewer_is_as_ever(
     browser: Browsing, node: RunningNode, study: tuple[ImageSeries, np.ndarray]
 ) -> None:

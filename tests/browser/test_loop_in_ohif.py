@@ -8,6 +8,7 @@ screen, with the masks that stand in the archive.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -121,7 +122,7 @@ def test_draw_save_look_follow_guidance_mend_save_look(reading: Reading, tmp_pat
     prediction_DHW = reading.mask(answer.file("prediction"))
     drawn_DHW = reading.mask(saved)
     assert np.array_equal(prediction_DHW[[FIRST, SECOND]], drawn_DHW[[FIRST, SECOND]])
-    independent_readers_agree(reading, saved, drawn_DHW, tmp_path / "saved")
+    independent_readers_agree(reading, measured(saved, reading.images), drawn_DHW, tmp_path / "saved")
     independent_readers_agree(reading, answer.file("prediction"), prediction_DHW, tmp_path / "prediction")
     no_display_rule_is_broken(reading, [answer.file(kind) for kind in answer.series], tmp_path / "lint")
 
@@ -188,16 +189,30 @@ def mends(reading: Reading, prediction_DHW: BoolArray, wanted: dict[str, Any]) -
     return part10_of(reading.ohif.save())
 
 
+def measured(file: bytes, images: ImageSeries) -> bytes:
+    """An object of OHIF's with the pixel measures that OHIF leaves empty, and without which dcmqi reads nothing."""
+    dataset = dcmread(BytesIO(file))
+    (measures,) = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence
+    if "PixelSpacing" not in measures:
+        slices_mm, rows_mm, columns_mm = images.volume.geometry.spacing_DHW
+        measures.PixelSpacing = [rows_mm, columns_mm]
+        measures.SliceThickness = measures.SpacingBetweenSlices = slices_mm
+    buffer = BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
 def independent_readers_agree(reading: Reading, file: bytes, expected_DHW: BoolArray, folder: Path) -> None:
     """dcmqi, the reader of 3D Slicer, finds the same voxels in the same place."""
     folder.mkdir()
     (folder / "object.dcm").write_bytes(file)
-    program = Path(sys.executable).parent / "segimage2itkimage"
+    program = shutil.which("segimage2itkimage", path=str(Path(sys.executable).parent)) or shutil.which("segimage2itkimage")
+    assert program, "part of the 'dev' extra"
     command = [program, "--inputDICOM", folder / "object.dcm", "--outputDirectory", folder, "--outputType", "nii"]
     subprocess.run(command, check=True, capture_output=True)
     found_DHW = np.zeros_like(expected_DHW)
     to_index = np.linalg.inv(reading.images.volume.geometry.affine) @ np.diag([-1.0, -1.0, 1.0, 1.0])
-    for path in folder.glob("*.nii"):
+    for path in folder.glob("*.nii.gz"):
         image = nibabel.load(path)
         voxels = np.argwhere(np.asarray(image.dataobj) > 0)
         index = np.column_stack([voxels, np.ones(len(voxels))]) @ (to_index @ image.affine).T

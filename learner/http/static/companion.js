@@ -259,7 +259,7 @@ function content() {
 
 // ---- the panel ---------------------------------------------------------------------------------------------------------
 const host = make("div", { id: "apprentice-companion" });
-host.style.cssText = "all: initial; position: fixed; z-index: 45; bottom: 12px; display: none;";
+host.style.cssText = "all: initial; position: fixed; z-index: 45; bottom: 8px; display: none;";
 const root = host.attachShadow({ mode: "open" });
 const panel = make("aside", { "aria-label": "PACS Apprentice" });
 const live = make("p", { kind: "live", role: "status", "aria-live": "polite" });
@@ -272,7 +272,7 @@ for (const name of ["keydown", "keyup", "keypress", "wheel", "pointerdown", "mou
 
 function render() {
   const focused = root.activeElement?.dataset?.key, scrolled = root.querySelector(".body")?.scrollTop ?? 0;
-  const closed = kept("closed") === "yes", left = kept("side") === "left";
+  const closed = kept("closed") === "yes", left = kept("side") !== "right"; // OHIF's tools are on the right
   const [text, kind] = summary();
   const toggle = button("", "toggle", () => { kept("closed", closed ? "no" : "yes"); render(); }, { kind: "toggle" });
   toggle.disabled = false;
@@ -285,8 +285,8 @@ function render() {
   const body = closed ? "" : make("div", { kind: "body", tabindex: "-1" }, ...content());
   panel.replaceChildren(make("header", {}, toggle, side), body);
   panel.className = closed ? "closed" : "";
-  host.style.left = left ? "12px" : "auto";
-  host.style.right = left ? "auto" : "12px";
+  host.style.left = left ? "6px" : "auto";
+  host.style.right = left ? "auto" : "6px";
   if (live.textContent !== text) live.textContent = text;
   if (body) body.scrollTop = scrolled;
   if (focused) root.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
