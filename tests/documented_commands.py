@@ -50,11 +50,11 @@ STEPS = (
     Step("apprentice doctor --only archive --only dimse", r"archive"),
     Step("apprentice doctor --json", r'"findings"'),
     Step("apprentice tasks", r"prostate +Prostate, whole gland +1 Prostate .* none yet"),
-    Step("storescu -R -aec ORTHANC +sd 127.0.0.1 4242 series"),
+    Step("/usr/bin/storescu -R -aec ORTHANC +sd 127.0.0.1 4242 series"),
     Step(
         "python docs/examples/draw.py series drawing.dcm --label Prostate --slices 3,7,10 --above 850", needs="images_complete"
     ),
-    Step("storescu -R -aec ORTHANC 127.0.0.1 4242 drawing.dcm"),
+    Step("/usr/bin/storescu -R -aec ORTHANC 127.0.0.1 4242 drawing.dcm"),
     Step("apprentice rounds", r"prostate +1 +answered", until=True),
     Step("curl -s http://127.0.0.1:8075/api/rounds", r'"state":"answered".*"drawn_slices":\[3,7,10\]'),
     Step(

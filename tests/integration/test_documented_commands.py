@@ -66,7 +66,7 @@ class Terminal:
 
     def _ports(self) -> None:
         plugin = PluginOptions(learner_url=f"http://127.0.0.1:{self.port}")
-        self.orthanc_ = self.make_orthanc(plugin=plugin, credentials={USER: PASSWORD})
+        self.orthanc_ = self.make_orthanc(plugin=plugin, credentials={USER: PASSWORD}, stable_age=5)
         settings = self.folder / "mine" / "apprentice.toml"
         settings.write_text(self.here(settings.read_text("utf-8")), "utf-8")
 
@@ -151,7 +151,7 @@ class Terminal:
     def refused_round(self) -> None:
         """A drawing of something that is no label of the task."""
         for step in STEPS:
-            if step.command.startswith(("python docs/examples/draw.py", "storescu -R -aec ORTHANC 127")):
+            if step.command.startswith(("python docs/examples/draw.py", "/usr/bin/storescu -R -aec ORTHANC 127")):
                 wrong = step.command.replace("Prostate", "Liver").replace("drawing.dcm", "wrong.dcm")
                 assert self.run(wrong).returncode == 0
         refused = r"^\s*(\d+) .* refused "

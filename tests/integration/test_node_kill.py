@@ -78,7 +78,7 @@ def test_the_trainer_ends_with_its_parent(tmp_path: Path, make_orthanc: Callable
     with running_node(tmp_path, make_orthanc) as node:
         trainer = wait_for(lambda: _child(node), "the trainer")
         node.kill()
-        wait_for(lambda: not Path(f"/proc/{trainer}/cmdline").exists() or _zombie(trainer), "the trainer's end", 30)
+        wait_for(lambda: not Path(f"/proc/{trainer}/cmdline").exists() or _zombie(trainer), "the trainer's end", 90)
 
 
 def test_orthanc_killed_between_last_instance_and_stability(tmp_path: Path, make_orthanc: Callable[..., LocalOrthanc]) -> None:
