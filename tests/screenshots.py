@@ -85,7 +85,6 @@ def _flow(node: RunningNode, ohif: Ohif, pictures: Pictures) -> None:
         _draw(ohif, case, index)
         pictures.take(ohif, f"{number}-drawn")
     ohif.open_export_menu()
-    ohif.page.get_by_role("menuitem", name="DICOM SEG").last.hover()
     pictures.take(ohif, "4-save", mouse_away=False)
     saved = part10_of(ohif.store())
     answered = node.answered(saved, timeout_s=_PATIENCE_S)
