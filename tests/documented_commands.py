@@ -152,6 +152,7 @@ NOT_RUN = {
     "./run setup": _CI,
     "./run check": _CI,
     "./run test": _CI,
+    "./run e2e": _CI,
     "./run docs": _CI,
     "./run format": _SUITE,
     "docker compose -f docker/compose.yaml up --build": _ENGINE,
