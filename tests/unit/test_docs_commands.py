@@ -10,7 +10,9 @@ from documented_commands import FENCE, NOT_RUN, PAGES, ROOT, STEPS, TESTED, comm
 
 SHOWN = {command: page.relative_to(ROOT).as_posix() for page in PAGES for command in commands_of(page.read_text("utf-8"))}
 LISTED = [step.command for step in STEPS] + [*TESTED, *NOT_RUN]
-_PROGRAMS = re.compile(r"^\s*(\$ )?(\./run|apprentice|\.venv/bin/\w+|curl|docker|sh|(?:/usr/bin/)?storescu|python3?|promtool) ", re.MULTILINE)
+_PROGRAMS = re.compile(
+    r"^\s*(\$ )?(\./run|apprentice|\.venv/bin/\w+|curl|docker|sh|(?:/usr/bin/)?storescu|python3?|promtool) ", re.MULTILINE
+)
 
 
 def test_commands_are_found() -> None:
