@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import numpy as np
 
@@ -43,8 +44,13 @@ class Uniform:
             chosen.append((best, min(abs(best - b) for b in borders)))
             borders.add(best)
             free.discard(best)
-        widest = max((gap for _, gap in chosen), default=1)
-        return Guidance(tuple(Suggestion(0, i, gap / widest, "in the middle of the widest gap") for i, gap in chosen))
+        worth = list(accumulate((gap for _, gap in chosen), min))  # none is worth more than what was asked for before it
+        return Guidance(
+            tuple(
+                Suggestion(0, i, gap / worth[0], "in the middle of the widest gap")
+                for (i, _), gap in zip(chosen, worth, strict=True)
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
