@@ -56,6 +56,7 @@ class Pictures:
         """The page as it is, with few enough colours to be small; an open menu needs the mouse where it is."""
         if mouse_away:
             ohif.page.mouse.move(640, 20)
+        assert not ohif.page.get_by_text("Something went wrong").is_visible(), f"{name}: OHIF reports an error"
         picture = Image.open(BytesIO(ohif.page.screenshot(animations="disabled"))).convert("RGB")
         path = self._folder / f"{name}.png"
         picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -104,9 +105,6 @@ def _flow(node: RunningNode, ohif: Ohif, pictures: Pictures) -> None:
     ohif.open(wanted["link"], wanted["sop_instance_uid"])
     ohif.settled_pixels()
     pictures.take(ohif, "7-next-slice")
-    ohif.page.goto(f"{node.url}/")
-    ohif.page.locator("summary").first.click()
-    pictures.take(ohif, "8-guidance")
 
 
 def _draw(ohif: Ohif, case: Brain, index: int) -> None:
