@@ -5,7 +5,7 @@ An entry point is a name and a callable; called, it gives the object. docs/exten
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -55,6 +55,28 @@ class Extension:
             f"{self.entry.name!r} ({self.entry.value}) of {self.distribution} {what}; mend or update that distribution, or "
             f"choose another of {self.entry.group}"
         )
+
+
+def by_name(group: str, built_in: Mapping[str, Callable[[], Any]], name: str, protocol: type, noun: str) -> Any:
+    """What settings name: built in, or added by an installed distribution.
+
+    Args:
+        group: of entry points, for example :data:`PROPAGATORS`.
+        built_in: what there is without them.
+        name: wanted.
+        protocol: what an added one has to be.
+        noun: what such a thing is called.
+
+    Raises:
+        ValueError: if there is none of that name, or a built-in one cannot be used here; says why, or what there is.
+        ConfigurationError: an extension cannot be used.
+    """
+    added = extensions(group, built_in)
+    if name in built_in:
+        return built_in[name]()
+    if name not in added:
+        raise ValueError(f"no {noun} is called {name!r}; there are {', '.join([*built_in, *added])}")
+    return added[name].make(protocol)
 
 
 def extensions(group: str, built_in: Collection[str] = ()) -> Mapping[str, Extension]:

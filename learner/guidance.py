@@ -8,7 +8,7 @@ from types import MappingProxyType
 from learner.domain.expected_gain import ExpectedGain
 from learner.domain.ranking import ResidualRule
 from learner.domain.spacing_rules import ForegroundRandom, Uniform
-from learner.extensions import GUIDANCE, extensions
+from learner.extensions import GUIDANCE, by_name
 from learner.ports import GuidanceRule
 
 _BUILT_IN: Mapping[str, Callable[[], GuidanceRule]] = MappingProxyType(
@@ -33,10 +33,5 @@ def make_guidance_rule(name: str = "expected-gain") -> GuidanceRule:
         ValueError: if there is none of that name; the message says what there is.
         ConfigurationError: an extension cannot be used.
     """
-    added = extensions(GUIDANCE, _BUILT_IN)
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]()
-    if name not in added:
-        raise ValueError(f"no guidance rule is called {name!r}; there are {', '.join([*_BUILT_IN, *added])}")
-    rule: GuidanceRule = added[name].make(GuidanceRule)
+    rule: GuidanceRule = by_name(GUIDANCE, _BUILT_IN, name, GuidanceRule, "guidance rule")
     return rule

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from learner.extensions import PROPAGATORS, extensions
+from learner.extensions import PROPAGATORS, by_name
 from learner.ports import Propagator
 from learner.propagation.methods import (
     b_spline,
@@ -39,14 +39,10 @@ def make_propagator(name: str = "chained-flow") -> Propagator:
     """The propagator called ``name``, built in or an extension of group ``pacs_apprentice.propagators``.
 
     Raises:
-        ValueError: if there is none of that name, or it cannot be used here; the message says why, and what there is.
+        ValueError: if there is none of that name, or it cannot be used here; the message says why, or what there is.
+        ConfigurationError: an extension cannot be used.
     """
-    added = extensions(PROPAGATORS, _BUILT_IN)
-    if name in _BUILT_IN:
-        return _BUILT_IN[name]()
-    if name not in added:
-        raise ValueError(f"no propagator is called {name!r}; there are {', '.join([*_BUILT_IN, *added])}")
-    propagator: Propagator = added[name].make(Propagator)
+    propagator: Propagator = by_name(PROPAGATORS, _BUILT_IN, name, Propagator, "propagator")
     return propagator
 
 

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from learner.model.trainer import OnlineTrainer
 
 _MIB = 2**20
+_Made = TypeVar("_Made")
 _log = structlog.get_logger(__name__)
 
 
@@ -194,10 +195,7 @@ def build_propagator(name: str) -> Propagator:
     Raises:
         ConfigurationError: there is none, or it cannot be used here; lists those that there are.
     """
-    try:
-        return make_propagator(name)
-    except ValueError as error:
-        raise ConfigurationError(f"propagator: {error}") from None
+    return _chosen("propagator", make_propagator, name)
 
 
 def build_guidance_rule(name: str) -> GuidanceRule:
@@ -206,10 +204,15 @@ def build_guidance_rule(name: str) -> GuidanceRule:
     Raises:
         ConfigurationError: there is none, or it cannot be used here; lists those that there are.
     """
+    return _chosen("answer.guidance", make_guidance_rule, name)
+
+
+def _chosen(setting: str, make: Callable[[str], _Made], name: str) -> _Made:
+    """What a setting names; what is wrong with it is said with the setting's name."""
     try:
-        return make_guidance_rule(name)
+        return make(name)
     except ValueError as error:
-        raise ConfigurationError(f"answer.guidance: {error}") from None
+        raise ConfigurationError(f"{setting}: {error}") from None
 
 
 def build_carrier() -> PriorCarrier:
