@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -76,7 +77,7 @@ def _best(gains: Profile, free: npt.NDArray[np.bool_], taken: list[int]) -> int:
 
 
 @dataclass(eq=False)
-class _Part:
+class _Part(ABC):
     """Slices between two known ones, or beyond the outermost: what drawing one of them gains for one label.
 
     Attributes:
@@ -118,12 +119,13 @@ class _Part:
     def gain_at(self, index: int) -> float:
         return float(self._gains[index - self.first]) if self._gains is not None and self.holds(index) else 0.0
 
+    @abstractmethod
     def _error(self, asked: list[int]) -> float:
-        raise NotImplementedError
+        """Expected wrong area in mm^2 once these slices are drawn."""
 
+    @abstractmethod
     def reason(self, index: int) -> str:
         """One short clause for the reader."""
-        raise NotImplementedError
 
 
 @dataclass(eq=False)
