@@ -13,6 +13,7 @@ from learner.app.standing import Standing, standing, unplaced
 from learner.app.withdrawal import may_withdraw, withdraw
 from learner.domain.case import Case, Round, RoundState
 from learner.domain.task import Task
+from learner.domain.user import User
 from learner.http.companion_models import (
     AcceptedView,
     AcceptRequest,
@@ -90,8 +91,8 @@ def companion_router(node: Node) -> APIRouter:
 
 def reader_of(request: Request) -> str:
     """Which person is signed in; an empty string for nobody, and for a machine's token."""
-    user = request.scope.get("state", {}).get("user")
-    return str(getattr(user, "name", user) or "") if getattr(user, "is_person", True) else ""
+    user: User = request.state.user
+    return user.name if user.is_person else ""
 
 
 def _find(store: LocalStore, case_id: int) -> Case:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from learner.app.standing import CaseState, standing, unplaced
 from learner.domain.case import Case, Round, RoundEvent, RoundState
 from learner.domain.job import JobKind
 from learner.domain.trigger import withdrawal_trigger
+from learner.domain.user import EVERYBODY, Role, User
 from learner.http.companion import reader_of
 from learner.node import Node
 
@@ -183,24 +184,25 @@ def test_another_readers_drawing_is_not_withdrawn(
     assert answer.status_code == 403
 
 
-@dataclass(frozen=True)
-class SomeUser:
-    name: str
-    is_person: bool
-
-
 @pytest.mark.parametrize(
-    ("state", "name"),
+    ("user", "name"),
     [
-        ({}, ""),
-        ({"user": None}, ""),
-        ({"user": "jane"}, "jane"),
-        ({"user": SomeUser("jane", True)}, "jane"),
-        ({"user": SomeUser("monitoring", False)}, ""),
+        (User("jane", Role.READER, is_person=True), "jane"),
+        (User("monitoring", Role.READER), ""),
+        (EVERYBODY, ""),
     ],
 )
-def test_the_reader_is_the_person_who_is_signed_in(state: dict[str, object], name: str) -> None:
-    assert reader_of(Request({"type": "http", "state": state})) == name
+def test_the_reader_is_the_person_who_is_signed_in(user: User, name: str) -> None:
+    assert reader_of(Request({"type": "http", "state": {"user": user}})) == name
+
+
+@pytest.mark.usefixtures("past")
+def test_the_guard_tells_the_panel_who_is_signed_in(make_client: Callable[..., TestClient], node: Node) -> None:
+    node.store.accounts.add_user("jane", Role.READER, "long enough for a test")
+    client = make_client()
+    form = {"name": "jane", "password": "long enough for a test"}
+    client.post("/sign-in", data=form, headers={"Origin": str(client.base_url)})
+    assert told(client)["reader"] == "jane"
 
 
 def of(number: int, state: RoundState, case: int | None = 1, trigger: str = "", **facts: object) -> Round:
