@@ -27,6 +27,7 @@ from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook
 from learner.domain.case import RoundState
 from learner.domain.contract import ContractNames
+from learner.domain.user import Role
 from learner.http.app import create_app
 from learner.node import Node
 from learner.operations import training_paused
@@ -38,6 +39,7 @@ from learner.trainer_process import TrainerProcess
 
 pytestmark = pytest.mark.browser
 MARKUP = "<script>document.title = 'taken over'</script><img src=x onerror=\"document.title = 'taken over'\">"
+PASSWORD = "long enough for a test"
 TOKEN = "only-for-tests"
 
 
@@ -301,6 +303,30 @@ def test_a_node_with_a_token_asks_for_it(browser: Browsing, filled: FilledStore,
         row.scroll_into_view_if_needed()
         expect(row.locator("canvas[data-state='shown']")).to_have_count(2)
         expect(page.get_by_role("alert")).to_be_hidden()
+        page.close()
+    finally:
+        server.stop()
+        node.store.close()
+    assert filled.committed_at
+
+
+def test_who_is_signed_in_by_name_is_shown_and_signs_in_again_once_the_session_is_over(
+    browser: Browsing, filled: FilledStore, tmp_path: Path
+) -> None:
+    node = make_node(tmp_path / "data")
+    node.store.accounts.add_user("Eva Reader", Role.READER, PASSWORD)
+    server = Server(node)
+    try:
+        page = browser.page()
+        page.goto(server.url)
+        page.get_by_label("Name").fill("Eva Reader")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("link", name="Eva Reader")).to_be_visible()
+        expect(page.locator("#cases tr").first).to_be_visible()
+        node.store.accounts.set_password("Eva Reader", f"{PASSWORD}, changed")  # whoever is signed in must sign in again
+        expect(page.get_by_label("Password")).to_be_visible()
+        assert "/sign-in?next=" in page.url
         page.close()
     finally:
         server.stop()

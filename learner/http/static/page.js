@@ -29,7 +29,17 @@ function live(text, state) {
   place("live").dataset.state = state;
 }
 
-function signIn() {
+/** Where people sign in by name, the server sends whoever is nobody from the page to its form; elsewhere a token is asked for. */
+async function goesToForm() {
+  const page = await fetch("/", { headers: { Accept: "text/html" }, redirect: "manual", cache: "no-store" });
+  return page.type === "opaqueredirect";
+}
+
+async function signIn() {
+  if (!token.has() && await goesToForm()) {
+    location.assign(`/sign-in?next=${encodeURIComponent(location.pathname)}`);
+    return;
+  }
   if (token.has()) say("That is not this node's token.", "look");
   token.forget();
   live("Signed out", "off");
@@ -47,7 +57,7 @@ async function attempt(act, source) {
     say("", source);
     return true;
   } catch (error) {
-    if (error instanceof Unauthorized) signIn();
+    if (error instanceof Unauthorized) await signIn();
     else if (error instanceof TypeError && source === "look") live("The node does not answer; trying again", "off");
     else say(error instanceof TypeError ? "The node does not answer. Try again once it is back." : error.message, source);
     return false;
@@ -75,6 +85,13 @@ async function all() {
   await Promise.all([showTasks(status.tasks), showModels(act)]);
 }
 
+async function showUser() {
+  const { name } = await ask("GET", "/api/me");
+  place("user").textContent = name;
+  place("user").href = "/sign-in?next=/"; // it offers to sign out
+  place("user").hidden = name === "";
+}
+
 /** What no record tells. */
 async function unrecorded() {
   const [status, found] = await Promise.all([ask("GET", "/api/status"), ask("GET", "/api/resources")]);
@@ -91,7 +108,7 @@ async function act(path) {
 async function turn() {
   if (known < 0) {
     await all();
-    await unrecorded();
+    await Promise.all([unrecorded(), showUser()]);
     known = 0; // something may have changed meanwhile: the next look tells
   } else {
     const { revision } = await ask("GET", `/api/changes?after=${known}&wait_s=${WAIT_S}`);
