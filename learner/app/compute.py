@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dicom_io.annotation import PlaneKind
+from dicom_io.thumbnails import Thumbnail
 from dicom_io.volume import ImageSeries
 from learner.app.answering import DEFAULT_RULE, CaseAnswer, answer_case
 from learner.app.experience import experience
@@ -108,8 +109,35 @@ class Compute:
                 raise NothingLeft(self._withdrawal(subject), subject.task.model_id)
             raise NothingNew("no model serves this task yet" + (f", and {prior.reason}" if prior is not None else ""))
         answered = self._answered(subject, serving.network if serving is not None else None, prior)
-        seconds = time.monotonic() - began
+        computed = time.monotonic()
         checkpoint = serving.checkpoint if serving is not None else ""
+        results = self._written(round_, subject, answered, checkpoint, prior)
+        pictures = pictures_of(subject.images, answered.answer)
+        facts = {
+            **subject.facts,
+            **_facts(subject, answered),
+            "site": self._site(subject.images),
+            **_prior_facts(subject, prior),
+            "seconds_computing": round(computed - began, 3),
+            "seconds_writing": round(time.monotonic() - computed, 3),
+            "pictures": [{"kind": one.kind, "axis": one.axis, "index": one.index} for one in pictures],
+        }
+        return Computation(
+            case_id=subject.case.case_id,
+            model_id=subject.task.model_id,
+            number=subject.number,
+            reader=subject.reader,
+            checkpoint=checkpoint,
+            results=results,
+            record=_record(subject, answered, pictures),
+            example=self._example(subject, answered),
+            facts=facts,
+        )
+
+    def _written(
+        self, round_: Round, subject: Subject, answered: CaseAnswer, checkpoint: str, prior: CarriedPrior | None
+    ) -> list[ResultFile]:
+        """The answer as DICOM objects."""
         identity = RoundIdentity(
             round_.trigger_uid,
             subject.case.case_id,
@@ -119,36 +147,7 @@ class Compute:
             from_prior=prior is not None and prior.proxy is not None,
         )
         before_DHW = subject.before.labels_DHW if subject.before is not None else None
-        results = build_results(subject.images, subject.task, answered.answer, identity, self._results, before_DHW)
-        facts = {
-            **subject.facts,
-            **_facts(subject, answered),
-            "site": self._site(subject.images),
-            **_prior_facts(subject, prior),
-            "seconds_computing": round(seconds, 3),
-            "seconds_writing": round(time.monotonic() - began - seconds, 3),
-        }
-        back_end = answered.back_end_CDHW
-        pictures = pictures_of(subject.images, answered.answer)
-        facts["pictures"] = [{"kind": one.kind, "axis": one.axis, "index": one.index} for one in pictures]
-        return Computation(
-            case_id=subject.case.case_id,
-            model_id=subject.task.model_id,
-            number=subject.number,
-            reader=subject.reader,
-            checkpoint=checkpoint,
-            results=results,
-            record=CaseRecord(
-                drawing=subject.drawing,
-                annotation=subject.annotation,
-                labels_DHW=answered.answer.labels_DHW,
-                back_end_CDHW=back_end.astype(np.float16) if back_end is not None else None,
-                evidence=answered.evidence,
-                pictures=pictures,
-            ),
-            example=self._example(subject, answered),
-            facts=facts,
-        )
+        return build_results(subject.images, subject.task, answered.answer, identity, self._results, before_DHW)
 
     def _answered(self, subject: Subject, network: Network | None, prior: CarriedPrior | None) -> CaseAnswer:
         volume = subject.images.volume
@@ -202,6 +201,19 @@ class Compute:
 
     def _key(self, subject: Subject) -> str:
         return self._case_key(f"{subject.task.task_id}/{subject.case.series_instance_uid}{subject.case.part}")
+
+
+def _record(subject: Subject, answered: CaseAnswer, pictures: tuple[Thumbnail, ...]) -> CaseRecord:
+    """What the next round starts from."""
+    back_end = answered.back_end_CDHW
+    return CaseRecord(
+        drawing=subject.drawing,
+        annotation=subject.annotation,
+        labels_DHW=answered.answer.labels_DHW,
+        back_end_CDHW=back_end.astype(np.float16) if back_end is not None else None,
+        evidence=answered.evidence,
+        pictures=pictures,
+    )
 
 
 def _facts(subject: Subject, answered: CaseAnswer) -> dict[str, object]:
