@@ -281,6 +281,13 @@ def table(rows: list[Row]) -> list[dict[str, object]]:
     return found
 
 
+def command_of(options: argparse.Namespace) -> str:
+    """The command that makes the tables again, without folders, which differ from machine to machine."""
+    words = ["python benchmarks/guidance.py", "--sets", *options.sets, "--part", options.part]
+    words += [f"--{name} {getattr(options, name)}" for name in ("budget", "batch", "cases") if getattr(options, name)]
+    return " ".join(words)
+
+
 def write(rows: list[Row], options: argparse.Namespace) -> None:
     """The tables and the curves, as JSON."""
     groups = dict.fromkeys((row.set, row.stated) for row in rows)
@@ -289,7 +296,7 @@ def write(rows: list[Row], options: argparse.Namespace) -> None:
         for name, stated in groups
     }
     content = {
-        "command": "python benchmarks/guidance.py",
+        "command": command_of(options),
         "part": options.part,
         "budget": options.budget,
         "batch": options.batch,

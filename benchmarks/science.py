@@ -20,6 +20,7 @@ from pathlib import Path
 import structlog
 from study.data import DEFAULT_DATA, Options
 from study.engine import Study, planned, play
+from study.guidance import guidance_table
 from study.table import read_table, results_page
 
 from learner.evaluation.modes import Part
@@ -81,7 +82,9 @@ def command_of(chosen: argparse.Namespace) -> str:
 
 def assemble(results: Path) -> Path:
     """Makes ``RESULTS.md`` beside this file."""
-    tables = sorted((read_table(file) for file in results.glob("*.json")), key=lambda table: (table.rank, table.title))
+    tables = [read_table(file) for file in results.glob("*.json")]
+    tables += [guidance_table(file) for file in results.glob("guidance/*.json")]
+    tables.sort(key=lambda table: (table.rank, table.title))
     page = HERE / "RESULTS.md"
     page.write_text(results_page(tables), encoding="utf-8")
     return page

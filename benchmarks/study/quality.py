@@ -76,6 +76,20 @@ def three_sets(options: Options, results: Results) -> list[Row]:  # noqa: ARG001
     return [Row("hippocampus", options.run(hippocampus(options))), *shuffled]
 
 
+def offline_rows(options: Options, results: Results) -> list[Row]:  # noqa: ARG001 - a phase
+    """Full truth at once: how fast each kind of network learns, apart from drawing and propagation."""
+    sets = ((hippocampus(options, stream=60), {}), (prostate(options), {"order": Order.SHUFFLE}))
+    sets = (*sets, (heart(options), {"order": Order.SHUFFLE}))
+    return [Row(task.name, options.run(task, mode=Mode.OFFLINE, **changes)) for task, changes in sets]
+
+
+def offline_table(options: Options, results: Results) -> Table:
+    """The network alone on each set."""
+    rows = [(name, per_label(runs), str(network(runs)), surface(runs)) for name, runs in results.items()]
+    notes = (f"{options.steps} updates a case on the truth of all slices; tested on the part '{options.part}'.",)
+    return Table("Offline", ("data", "Dice by label", "mean", "NSD at 2 mm"), tuple(rows), (), notes)
+
+
 def calibration_table(options: Options, results: Results) -> Table:  # noqa: ARG001 - a table
     """Expected calibration error near the object."""
     rows, goals = [], []
@@ -197,6 +211,7 @@ def _none(options: Options, results: Results) -> Sequence[Row]:  # noqa: ARG001 
 
 STUDIES = {
     "ablations": Study("What each part is worth", (ablation_rows,), ablation_table, 10),
+    "offline": Study("How fast networks learn from full truth", (offline_rows,), offline_table, 13),
     "calibration": Study("Calibration near the object", (three_sets,), calibration_table, 9),
     "estimates": Study("Estimated against true Dice", (three_sets,), estimate_table, 8),
     "memory": Study("Memory over 500 cases", (memory_rows,), memory_table, 12),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -87,3 +88,40 @@ def test_results_stand_beside_their_goals(science: Play, tmp_path: Path) -> None
     page = script.assemble(tmp_path / "results").read_text()
     assert "| answers, PROMISE12 UCL, last half | >= 0.91 |" in page
     assert "## PROMISE12, site after site" in page
+
+
+def test_offline_on_each_set(science: Play) -> None:
+    table = science("offline", "--seeds", "1", "--steps", "3")
+    assert [row[0] for row in table.rows] == ["hippocampus", "prostate", "heart"]
+
+
+def test_guidance_rules_beside_their_goals(science: Play, tmp_path: Path) -> None:
+    lines = [
+        {"rule": "uniform", "cases": 4, "gain": 0.1, "ratio_to_oracle": 0.5},
+        {
+            "rule": "expected-gain",
+            "cases": 4,
+            "gain": 0.14,
+            "minus_uniform": [0.04, 0.01, 0.07],
+            "ratio_to_uniform": 1.4,
+            "ratio_to_oracle": 0.7,
+        },
+    ]
+    content = {
+        "command": "python benchmarks/guidance.py --sets acdc",
+        "budget": 6,
+        "propagation": "abc",
+        "tables": {"acdc, ends stated": lines},
+    }
+    file = tmp_path / "results" / "guidance" / "held-out.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps(content))
+    science("offline", "--seeds", "1", "--steps", "3")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["science.py", "results", "--results", str(tmp_path / "results")])
+        sys.modules["science"].main()
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "| guidance, acdc, ends stated: gain over uniform's | >= 1.30 | 1.40 | yes |" in page
+    assert "| guidance, acdc, ends stated: share of the oracle's gain | >= 85 % | 70% | no |" in page
+    assert "| acdc, ends stated | expected-gain | 0.140 | +0.040 (+0.010 to +0.070) | 70% |" in page
+    assert "./run bench guidance --sets acdc" in page
