@@ -19,9 +19,9 @@ class Links:
         self._template = node.settings.viewer_url
         self._records = node.store.records
 
-    def prediction(self, round_id: int | None) -> str:
+    def prediction(self, round_id: int) -> str:
         """Series Instance UID of a round's prediction; empty where it has none, or where there is no viewer to open it."""
-        if round_id is None or not self._template:
+        if not self._template:
             return ""
         results = self._records.results_of(round_id)
         return next((result.series_instance_uid for result in results if result.kind == PREDICTION), "")

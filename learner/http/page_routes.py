@@ -116,7 +116,9 @@ def _add_pictures(router: APIRouter, node: Node) -> None:
         """The small pictures of a round's answer; none of rounds that an earlier version answered."""
         round_ = operations.find_round(store, round_id)
         case = store.records.find_case(round_.case_id) if round_.case_id is not None else None
-        return RoundPicturesView(round_id=round_id, pictures=_pictures(round_id, round_.facts, case, links))
+        return RoundPicturesView(
+            round_id=round_id, pictures=_pictures(round_id, round_.facts, case, links, links.prediction(round_id))
+        )
 
     @router.get("/rounds/{round_id}/pictures/{place}", tags=["rounds"], response_class=Response)
     def picture(
@@ -188,14 +190,14 @@ def _colours(node: Node, round_: Round) -> dict[int, tuple[int, int, int]]:
 
 def _case_summary(one: CaseSummary, links: Links) -> CaseSummaryView:
     case, latest, facts = one.case, one.latest, one.answer
-    pictures = _pictures(one.answer_id, facts, case, links) if one.answer_id is not None else ()
+    pictures = _pictures(one.answer_id, facts, case, links, one.prediction) if one.answer_id is not None else ()
     drawn = facts.get("drawn_slices")
     return CaseSummaryView(
         case_id=case.case_id,
         task_id=case.task_id,
         study_instance_uid=case.study_instance_uid,
         series_instance_uid=case.series_instance_uid,
-        link=links.to(case, prediction=links.prediction(one.answer_id)),
+        link=links.to(case, prediction=one.prediction),
         rounds=one.rounds,
         round_id=latest.round_id,
         state=latest.state,
@@ -214,10 +216,12 @@ def _case_summary(one: CaseSummary, links: Links) -> CaseSummaryView:
     )
 
 
-def _pictures(round_id: int, facts: dict[str, Any], case: Case | None, links: Links) -> tuple[PictureView, ...]:
+def _pictures(
+    round_id: int, facts: dict[str, Any], case: Case | None, links: Links, prediction: str
+) -> tuple[PictureView, ...]:
     """What pictures a round has; those of guidance with the reason for each slice."""
     suggested = {(one["axis"], one["index"]): one for one in facts.get("guidance") or ()}
-    prediction, found = links.prediction(round_id), []
+    found = []
     for place, picture in enumerate(facts.get("pictures") or ()):
         kind, axis, index = picture["kind"], picture["axis"], picture["index"]
         why = suggested.get((axis, index), {}) if kind == "guidance" else {}

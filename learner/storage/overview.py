@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from learner.app.results import PREDICTION
 from learner.domain.case import Case, Round
 from learner.domain.progress import CaseProgress
 from learner.storage.database import Database
@@ -18,7 +19,9 @@ WITH latest AS (
     SELECT case_id, max(round_id) AS round_id, count(*) AS rounds,
         max(CASE WHEN state IN ('computed', 'answered') THEN round_id END) AS answer_id
     FROM rounds WHERE case_id IS NOT NULL GROUP BY case_id)
-SELECT cases.case_id, task_id, study_uid, cases.series_uid AS image_uid, part, rounds, answer_id, last.*, answer.facts AS answer
+SELECT cases.case_id, task_id, study_uid, cases.series_uid AS image_uid, part, rounds, answer_id, last.*,
+    answer.facts AS answer,
+    (SELECT series_uid FROM results WHERE results.round_id = answer_id AND kind = ?4 LIMIT 1) AS prediction
 FROM latest JOIN cases USING (case_id) JOIN rounds AS last ON last.round_id = latest.round_id
 LEFT JOIN rounds AS answer ON answer.round_id = answer_id
 WHERE (?1 IS NULL OR task_id = ?1) ORDER BY latest.round_id DESC LIMIT ?2 OFFSET ?3
@@ -56,6 +59,7 @@ class CaseSummary:
         latest: the latest of them.
         answer_id: its latest round that has an answer, or None.
         answer: what was measured in that; empty without.
+        prediction: Series Instance UID of its prediction; empty without.
     """
 
     case: Case
@@ -63,6 +67,7 @@ class CaseSummary:
     latest: Round
     answer_id: int | None
     answer: dict[str, Any]
+    prediction: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ class Overview:
     def cases(self, task_id: str | None = None, limit: int = 50, offset: int = 0) -> tuple[int, list[CaseSummary]]:
         """Cases that have a round, the one with the latest round first: how many there are, and those of a page."""
         row = self._db.row(_COUNT, (task_id,))
-        rows = self._db.rows(_CASES, (task_id, limit, offset))
+        rows = self._db.rows(_CASES, (task_id, limit, offset, PREDICTION))
         return int(row[0]) if row else 0, [_summary(found) for found in rows]
 
     def trouble(self, limit: int = 50) -> tuple[int, list[Trouble]]:
@@ -129,7 +134,9 @@ class Overview:
 
 def _summary(row: sqlite3.Row) -> CaseSummary:
     case = Case(row["case_id"], row["task_id"], row["study_uid"], row["image_uid"], row["part"])
-    return CaseSummary(case, row["rounds"], as_round(row), row["answer_id"], json.loads(row["answer"] or "{}"))
+    return CaseSummary(
+        case, row["rounds"], as_round(row), row["answer_id"], json.loads(row["answer"] or "{}"), row["prediction"] or ""
+    )
 
 
 def _trouble(row: sqlite3.Row) -> Trouble:

@@ -15,8 +15,10 @@ import pytest
 from filled_store import SITES, FilledStore, SetClock
 from starlette.testclient import TestClient
 
+from learner.app.results import PREDICTION, RESIDUAL_BANDS
 from learner.http import resources
 from learner.node import Node
+from learner.ports import ResultRecord
 
 Past = Any  # of conftest.py
 
@@ -41,6 +43,16 @@ def test_cases_are_summed_up_latest_first_page_by_page(client: TestClient, fille
         ("residual", True),
     ]
     assert client.get("/api/overview/cases?task=liver").json() == {"total": 0, "cases": []}
+
+
+def test_a_summary_knows_the_prediction_that_a_viewer_lays_over(client: TestClient, filled: FilledStore) -> None:
+    records = filled.store.records
+    records.add_results([ResultRecord("2.25.71", "2.25.70", 12, RESIDUAL_BANDS, "a", sent=False)])
+    records.add_results([ResultRecord("2.25.81", "2.25.80", 12, PREDICTION, "b", sent=False)])
+    _, (first, second, *_) = filled.store.overview.cases()
+    assert (first.answer_id, first.prediction, second.prediction) == (12, "2.25.80", "")
+    links = client.get("/api/overview/cases").json()["cases"]
+    assert links[0]["link"] == "http://viewer/?StudyInstanceUIDs=2.25.1006", "its template has no place for it"
 
 
 def test_a_summary_stays_small_whatever_a_round_holds(client: TestClient, filled: FilledStore) -> None:
