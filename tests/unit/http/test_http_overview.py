@@ -52,7 +52,8 @@ def test_a_summary_knows_the_prediction_that_a_viewer_lays_over(client: TestClie
     _, (first, second, *_) = filled.store.overview.cases()
     assert (first.answer_id, first.prediction, second.prediction) == (12, "2.25.80", "")
     links = client.get("/api/overview/cases").json()["cases"]
-    assert links[0]["link"] == "http://viewer/?StudyInstanceUIDs=2.25.1006", "its template has no place for it"
+    assert links[0]["link"] == "http://viewer/?StudyInstanceUIDs=2.25.1006&over=2.25.80"
+    assert "over=" not in links[1]["link"]
 
 
 def test_a_summary_stays_small_whatever_a_round_holds(client: TestClient, filled: FilledStore) -> None:
