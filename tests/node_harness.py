@@ -74,6 +74,10 @@ threads = 1
 """
 
 
+TRAINED_S = 300.0
+"""Patience with the first version: the trainer has the lowest priority, and other tests run beside it."""
+
+
 def wait_for(condition: Callable[[], Found | None], what: str, timeout_s: float = 90.0) -> Found:
     """Waits until ``condition`` gives something true, and gives that.
 

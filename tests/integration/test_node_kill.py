@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from node_harness import RunningNode, now, phantom, reader, running_node, wait_for
+from node_harness import TRAINED_S, RunningNode, now, phantom, reader, running_node, wait_for
 
 from dicom_io.read_series import read_series
 from learner.demo.orthanc import LocalOrthanc
@@ -48,6 +48,7 @@ def test_learner_killed_while_it_answers(tmp_path: Path, make_orthanc: Callable[
         assert len(node.objects("prediction", images)) == 1
 
 
+@pytest.mark.timeout(600)
 def test_learner_killed_while_it_learns(tmp_path: Path, make_orthanc: Callable[..., LocalOrthanc]) -> None:
     with running_node(tmp_path, make_orthanc, steps=40) as node:
         files, truth_DHW = phantom(slices=20, size=96)
@@ -59,7 +60,7 @@ def test_learner_killed_while_it_learns(tmp_path: Path, make_orthanc: Callable[.
         node.kill()
         assert node.store.checkpoints.head("prostate") is None
         node.start()
-        checkpoint = wait_for(lambda: node.store.checkpoints.head("prostate"), "the checkpoint", 120)
+        checkpoint = wait_for(lambda: node.store.checkpoints.head("prostate"), "the checkpoint", TRAINED_S)
         assert checkpoint.number == 1
         one_answer_each(node)
 

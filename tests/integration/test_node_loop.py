@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from node_harness import dice, now, phantom, reader, running_node, wait_for
+from node_harness import TRAINED_S, dice, now, phantom, reader, running_node, wait_for
 
 from learner.demo.orthanc import LocalOrthanc
 
 pytestmark = pytest.mark.orthanc
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("store_by", ["rest", "dicomweb", "dimse"])
 def test_three_rounds_and_the_next_study(tmp_path: Path, make_orthanc: Callable[..., LocalOrthanc], store_by: str) -> None:
     with running_node(tmp_path, make_orthanc, steps=6, store_by=store_by) as node:
@@ -33,7 +34,7 @@ def test_three_rounds_and_the_next_study(tmp_path: Path, make_orthanc: Callable[
         assert not {3, 7, 10} & set(suggested)
         assert node.objects("key-objects", images)
         assert node.objects("report", images)
-        wait_for(lambda: node.store.checkpoints.head("prostate"), "the first version")
+        wait_for(lambda: node.store.checkpoints.head("prostate"), "the first version", TRAINED_S)
         assert node.store.checkpoints.serving("prostate") is None, "nobody drew anything yet that it had not seen"
 
         (prediction,) = node.objects("prediction", images)
