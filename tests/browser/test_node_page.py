@@ -115,9 +115,10 @@ def shown(browser: Browsing, filled: FilledStore, tmp_path: Path) -> Iterator[Sh
     page = browser.page()
     page.goto(server.url)
     expect(page.locator("#resources .measure").first).to_be_visible()
-    yield Shown(page, node, filled, server)
+    shown = Shown(page, node, filled, server)
+    yield shown
     page.close()
-    server.stop()
+    shown.server.stop()  # a test may have put another in its place
     node.store.close()
     wanted = ("ERR_CONNECTION", "status of 409")  # Chromium writes these itself, where a test wants them to happen
     assert [error for error in browser.errors if not any(one in error for one in wanted)] == []
