@@ -15,8 +15,8 @@ from dicom_io.write_refusal import write_refusal
 from learner.app.results import ResultFile, refusal_series_number
 from learner.app.tasks import TaskBook
 from learner.domain.case import Round
+from learner.domain.result_kinds import REFUSAL
 from learner.domain.trigger import instance_of
-from learner.ports import REFUSAL
 
 _log = structlog.get_logger(__name__)
 

@@ -19,10 +19,11 @@ from learner.app.compute import Computation, Compute
 from learner.app.drift import warn_of_drift
 from learner.app.intake import release_waiting
 from learner.app.refusal import Refusals
-from learner.app.results import PREDICTION, ResultFile
+from learner.app.results import ResultFile
 from learner.app.subject import NothingLeft, NothingNew, SourceAwaited
 from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.job import Job, JobKind
+from learner.domain.result_kinds import PREDICTION
 from learner.errors import LeaseLost
 from learner.ports import Clock, ResultRecord, Store
 

@@ -21,15 +21,20 @@ from dicom_io.write_report import ReportClass, ReportContent, write_report
 from dicom_io.write_rtstruct import write_contours
 from dicom_io.write_seg import write_prediction, write_residual_bands, write_residual_fractional
 from learner.domain.answer import Answer
+from learner.domain.result_kinds import (
+    CAPTURES,
+    CONTOURS,
+    DEFAULT_KINDS,
+    KEY_OBJECTS,
+    KINDS,
+    PREDICTION,
+    REPORT,
+    RESIDUAL_BANDS,
+    RESIDUAL_FRACTIONAL,
+    RESIDUAL_MAP,
+)
 from learner.domain.task import Task
 from learner.domain.viewer_link import viewer_link
-
-PREDICTION = "prediction"
-RESIDUAL_BANDS, RESIDUAL_MAP, RESIDUAL_FRACTIONAL = "residual-bands", "residual-map", "residual-fractional"
-KEY_OBJECTS, REPORT, CONTOURS, CAPTURES = "key-objects", "report", "contours", "captures"
-KINDS = (PREDICTION, RESIDUAL_BANDS, RESIDUAL_MAP, RESIDUAL_FRACTIONAL, KEY_OBJECTS, REPORT, CONTOURS, CAPTURES)
-"""All kinds of results; a kind's place is the last digit of its Series Number."""
-DEFAULT_KINDS = frozenset({PREDICTION, RESIDUAL_BANDS, RESIDUAL_MAP, KEY_OBJECTS, REPORT})
 
 PRIOR_STUDY = "earlier study"
 """How results say that the study of an earlier date took part."""

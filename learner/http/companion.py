@@ -8,10 +8,10 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request
 
 from dicom_io.annotation import PlaneKind
-from learner.app.results import PREDICTION, RESIDUAL_BANDS
 from learner.app.standing import Standing, standing, unplaced
 from learner.app.withdrawal import may_withdraw, withdraw
 from learner.domain.case import Case, Round, RoundState
+from learner.domain.result_kinds import PREDICTION, RESIDUAL_BANDS
 from learner.domain.task import Task
 from learner.domain.user import User
 from learner.http.companion_models import (

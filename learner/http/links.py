@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from learner.app.results import PREDICTION
 from learner.domain.case import Case
+from learner.domain.result_kinds import PREDICTION
 from learner.domain.viewer_link import viewer_link
 from learner.node import Node
 

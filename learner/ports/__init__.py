@@ -6,7 +6,6 @@ from learner.ports.files import CaseFiles, CaseRecord
 from learner.ports.models import Checkpoints, Lesson, Lessons
 from learner.ports.numerics import GuidanceRule, LearnReport, Network, PriorCarrier, Propagator, Remembered, Trainer
 from learner.ports.store import (
-    REFUSAL,
     Jobs,
     Records,
     ResultRecord,
@@ -14,7 +13,6 @@ from learner.ports.store import (
 )
 
 __all__ = [
-    "REFUSAL",
     "Authors",
     "CaseFiles",
     "CaseRecord",

@@ -17,9 +17,6 @@ from learner.ports.authors import Authors
 from learner.ports.files import CaseFiles
 from learner.ports.models import Checkpoints, Lessons
 
-REFUSAL = "refusal"
-"""Kind of the result that says in the study why an annotation was not understood."""
-
 
 @dataclass(frozen=True, slots=True)
 class ResultRecord:
@@ -29,7 +26,7 @@ class ResultRecord:
         sop_instance_uid: its SOP Instance UID, derived from its round.
         series_instance_uid: its series.
         round_id: the round that it answers.
-        kind: as :mod:`learner.app.results` names it.
+        kind: as :mod:`learner.domain.result_kinds` names it.
         path: file in the outbox, relative to the data folder.
         sent: whether it stands in the archive.
     """

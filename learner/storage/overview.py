@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from learner.app.results import PREDICTION
 from learner.domain.case import Case, Round
 from learner.domain.progress import CaseProgress
+from learner.domain.result_kinds import PREDICTION
 from learner.storage.database import Database
 from learner.storage.records import as_round
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from dicom_io.codes import Code
 from learner.domain.case import Case, Round, RoundEvent, RoundState, next_state
+from learner.domain.result_kinds import REFUSAL
 from learner.domain.task import Label, MatchingRule, Task
-from learner.ports import REFUSAL, Clock, ResultRecord
+from learner.ports import Clock, ResultRecord
 from learner.storage.database import Database
 
 _ROUND_FIELDS = frozenset({"case_id", "number", "reason", "reader", "checkpoint", "answered_at"})

@@ -33,7 +33,7 @@ from dicom_io.annotation_header import MODALITIES
 from dicom_io.pacs import association, commitment, dicomweb_archive, dimse_archive, dimse_query, polling, scp
 from dicom_io.pacs.tls import client_tls
 from dicom_io.read_series import READABLE_CLASSES
-from learner.app.results import KINDS
+from learner.domain.result_kinds import KINDS
 from learner.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -17,8 +17,9 @@ from learner.app.results import ResultFile
 from learner.app.subject import NothingNew, SourceAwaited
 from learner.domain.case import Round, RoundState
 from learner.domain.job import JobKind
+from learner.domain.result_kinds import REFUSAL
 from learner.operations import retry_round
-from learner.ports import REFUSAL, CaseRecord
+from learner.ports import CaseRecord
 from learner.storage.store import LocalStore
 
 

@@ -15,9 +15,6 @@ from result_phantoms import SOURCES, labels_of, residual_of
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
 from dicom_io.volume import ImageSeries
 from learner.app.results import (
-    DEFAULT_KINDS,
-    KINDS,
-    PREDICTION,
     ResultSettings,
     RoundIdentity,
     build_results,
@@ -26,6 +23,7 @@ from learner.app.results import (
 )
 from learner.domain.answer import Answer
 from learner.domain.guidance import Guidance, Suggestion
+from learner.domain.result_kinds import DEFAULT_KINDS, KINDS, PREDICTION
 from learner.domain.task import Label, MatchingRule, Task
 from learner.settings import AnswerSettings
 

@@ -15,7 +15,7 @@ import pytest
 from filled_store import SITES, FilledStore, SetClock
 from starlette.testclient import TestClient
 
-from learner.app.results import PREDICTION, RESIDUAL_BANDS
+from learner.domain.result_kinds import PREDICTION, RESIDUAL_BANDS
 from learner.http import resources
 from learner.node import Node
 from learner.ports import ResultRecord
