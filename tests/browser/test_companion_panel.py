@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from browser_harness import Browsing
 from node_harness import RunningNode, now, phantom, reader, running_node, wait_for
+from ohif_harness import Ohif
 from playwright.sync_api import Page, Route, expect
 
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
@@ -28,6 +29,7 @@ _STROKE = """() => {
   const name = window.cornerstoneTools.Enums.Events.SEGMENTATION_DATA_MODIFIED;
   window.cornerstone.eventTarget.dispatchEvent(new CustomEvent(name, { detail: { segmentationId: "none" } }));
 }"""
+_SHOWS = "uid => window.cornerstone?.getEnabledElements?.()[0]?.viewport.getCurrentImageId?.()?.includes(uid)"
 _PICTURES = os.environ.get("APPRENTICE_PICTURES", "")
 
 
@@ -86,16 +88,15 @@ def test_the_loop_from_the_panel(browser: Browsing, node: RunningNode, study: tu
     wanted = first.facts["guidance"][0]
     assert wanted["sop_instance_uid"] not in shown_image(page)
     panel.get_by_role("button", name=f"Go to Slice {wanted['index'] + 1}:").click()
-    page.wait_for_function(
-        "uid => window.cornerstone.getEnabledElements()[0].viewport.getCurrentImageId().includes(uid)",
-        arg=wanted["sop_instance_uid"],
-    )
+    page.wait_for_function(_SHOWS, arg=wanted["sop_instance_uid"])
 
     (prediction,) = (r for r in node.store.records.results_of(first.round_id) if r.kind == "prediction")
     panel.get_by_role("button", name="Show the answer").click()
     page.wait_for_url(re.compile(f"initialSeriesInstanceUID={re.escape(prediction.series_instance_uid)}"))
     expect(panel).to_contain_text("The answer is shown.")
     drawn(page)
+    page.wait_for_function(_SHOWS, arg=wanted["sop_instance_uid"])  # where the reader was, not at the first slice
+    Ohif(page, node.url).settled_pixels()
     picture(page, "shown")
 
     panel.get_by_role("button", name=f"Slice {wanted['index'] + 1} is right as it is shown").click()

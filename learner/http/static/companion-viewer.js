@@ -17,16 +17,29 @@ export const openSeries = () => parameter("initialseriesinstanceuid")[0] ?? "";
 
 // Loads the viewer anew, with these studies, at a series or an image of it.
 export function open(studies, series, instance = "") {
-  const params = new URLSearchParams({ StudyInstanceUIDs: [...new Set(studies)].join(","), initialSeriesInstanceUID: series });
-  if (instance) params.set("initialSOPInstanceUID", instance);
-  location.assign(`${location.pathname}?${params}`);
+  load({ StudyInstanceUIDs: unique(studies), initialSeriesInstanceUID: series, initialSOPInstanceUID: instance });
+}
+
+// The same with a segmentation laid over the image that is on display; the protocol is in OHIF's configuration file.
+export function overlay(studies, segmentation) {
+  const [, instance = ""] = /\/instances\/([0-9.]+)/.exec(viewports()[0]?.getCurrentImageId?.() ?? "") ?? [];
+  load({ StudyInstanceUIDs: unique(studies), hangingProtocolId: "apprentice", initialSopInstanceUID: instance,
+    initialSeriesInstanceUID: segmentation });
+}
+
+const unique = (studies) => [...new Set(studies)].join(",");
+const viewports = () => (window.cornerstone?.getEnabledElements?.() ?? []).map(({ viewport }) => viewport);
+
+function load(parameters) {
+  const known = Object.entries(parameters).filter(([, value]) => value);
+  location.assign(`${location.pathname}?${new URLSearchParams(known)}`);
 }
 
 // Goes to an image without loading anything anew, where OHIF's viewports can be reached; tells whether it came there.
 export async function jump(instance, frame) {
   const library = window.cornerstone;
   const means = (id) => Boolean(id?.includes(instance) && (!frame || id.includes(`/frames/${frame}`)));
-  for (const { viewport } of library?.getEnabledElements?.() ?? []) {
+  for (const viewport of viewports()) {
     const ids = viewport.getImageIds?.() ?? [], index = ids.findIndex(means);
     for (const to of index < 0 ? [] : [index, ids.length - 1 - index]) { // volumes may count from the other end
       if (viewport.setImageIdIndex) await viewport.setImageIdIndex(to);

@@ -1,7 +1,7 @@
 // The companion panel: what the node makes of the study that is open in OHIF. OHIF's configuration file adds it to the page.
 // It uses the address, /api/companion and, where OHIF offers them, the viewports; whatever is missing or changes, the panel
 // does without, and is gone rather than in the way. Every text goes in by textContent.
-import { jump, open, openSeries, openStudies, strokes } from "./companion-viewer.js";
+import { jump, open, openSeries, openStudies, overlay, strokes } from "./companion-viewer.js";
 
 const API = "/api/companion";
 const SOON_MS = 1500, LATER_MS = 4000, LATEST_MS = 30000;
@@ -213,14 +213,15 @@ function aCase(study, one) {
 
 function shows(study, one, quiet) {
   const { prediction_series_uid: prediction, residual_series_uid: residual } = one.answer, now = openSeries();
-  const to = (text, series, key, kind, beside = []) => button(text, `${key}-${one.case_id}`,
-    () => leaving(one, () => open([study, ...state.studies, ...beside], series)), { kind });
+  const to = (text, key, kind, go) => button(text, `${key}-${one.case_id}`, () => leaving(one, go), { kind });
+  const laid = (series) => () => overlay([study, ...state.studies], series);
   const prior = state.studies.includes(one.prior_study_uid) ? "" : one.prior_study_uid;
+  const beside = () => open([study, ...state.studies, prior], prediction || one.series_instance_uid);
   return [
-    prediction && prediction !== now ? to("Show the answer", prediction, "show", quiet ? "" : "first") : null,
+    prediction && prediction !== now ? to("Show the answer", "show", quiet ? "" : "first", laid(prediction)) : null,
     prediction && prediction === now ? make("span", { kind: "quiet", text: "The answer is shown." }) : null,
-    residual && residual !== now ? to("Where it is unsure", residual, "unsure", "plain") : null,
-    prior ? to("Prior study beside it", prediction || one.series_instance_uid, "prior", "plain", [prior]) : null,
+    residual && residual !== now ? to("Where it is unsure", "unsure", "plain", laid(residual)) : null,
+    prior ? to("Prior study beside it", "prior", "plain", beside) : null,
   ].filter(Boolean);
 }
 
