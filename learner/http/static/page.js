@@ -16,6 +16,22 @@ let sayer = "";
 
 const sleep = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
+/** Makes of a task one that runs once at a time; who asks for it while it runs has it run once more. */
+function oneAtATime(task) {
+  let under = null, more = false;
+  const loop = async () => {
+    do {
+      more = false;
+      await task();
+    } while (more);
+  };
+  return () => {
+    more = under !== null;
+    under ??= loop().finally(() => { under = null; });
+    return under;
+  };
+}
+
 // What a button was told stays until it is dismissed or a button does better; what a look was told, until the next look.
 function say(text, source) {
   if (text === "" && sayer !== source) return;
@@ -73,16 +89,25 @@ function announce(page) {
 
 const retry = (round) => act(`/api/rounds/${round}/retry`);
 
-/** Everything that is recorded; what an eye looks for first is asked for first. */
-async function all() {
+/** The cases: what an eye looks for first is asked for first. */
+async function cases() {
   announce(await showCases());
   place("sign-in").hidden = true;
   place("node").hidden = false;
+}
+
+/** What else is recorded. */
+const others = oneAtATime(async () => {
   const [status, trouble] = await Promise.all([ask("GET", "/api/status"), ask("GET", "/api/overview/trouble")]);
   offerTasks(status.tasks);
   showState(status);
   showTrouble(trouble, retry);
   await Promise.all([showTasks(status.tasks), showModels(act)]);
+});
+
+async function all() {
+  await cases();
+  await others();
 }
 
 async function showUser() {
@@ -113,7 +138,10 @@ async function turn() {
   } else {
     const { revision } = await ask("GET", `/api/changes?after=${known}&wait_s=${WAIT_S}`);
     if (revision === known) await unrecorded();
-    else await all();
+    else {
+      await cases();
+      attempt(others, "look").then((well) => { if (!well) known = -1; }); // the next change is not kept waiting
+    }
     known = revision;
   }
   live("Live", "on");
