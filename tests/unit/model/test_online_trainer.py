@@ -245,7 +245,7 @@ def test_a_forgotten_example_leaves_memory_and_disk(
     for number, key in enumerate(("first case", "second case")):
         trainer.learn(make_example(number, key=key), 1, _nothing)
     assert len(list(tmp_path.rglob("*.npz"))) == 2
-    trainer.forget("first case")
+    trainer.forget(["first case"])
     trainer.tidy()
     assert len(list(tmp_path.rglob("*.npz"))) == 1
     again = make_trainer()
