@@ -100,7 +100,7 @@ class Retention:
         return bool(rounds)
 
     def _drop_held(self) -> None:
-        """Lets go of drawings that were held back for long: nothing is judged by them any more, and nothing learns from them."""
+        """Lets go of drawings that were held back for long: nothing is judged by them any more, nothing learns from them."""
         days = self._settings.held_days
         dropped = self._store.lessons.release_older(self._before(days)) if days else 0
         if dropped:

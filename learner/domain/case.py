@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-
 PRUNED = "pruned"
 """Fact of a round whose record is not kept any more: what was drawn and answered in it is known no longer."""
 

@@ -31,7 +31,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> TaughtNode:
 
 
 def contents(folder: Path) -> Iterator[tuple[Path, bytes]]:
-    """Every file as it is, and whatever is packed in it, unpacked: arrays with their bytes in C order, DICOM with its pixels."""
+    """Every file as it is, and whatever is packed in it, unpacked: arrays as bytes in C order, DICOM as pixels."""
     for path in sorted(p for p in folder.rglob("*") if p.is_file()):
         content = path.read_bytes()
         yield path, content

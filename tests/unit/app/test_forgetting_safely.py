@@ -229,7 +229,11 @@ def test_nothing_of_other_studies_changes_whatever_is_forgotten(tmp_path: Path) 
         cases = {name: store.queries.cases_of_study(f"1.{name}") for name in names if name not in gone}
         mine = {case.case_id for found in cases.values() for case in found}
         lessons = [one for one in store.lessons.of_model("liver") if one.case_id in mine]
-        files = {one.round_id: (tmp_path / "rounds" / f"{one.round_id:08d}.npz").read_bytes() for one in rounds if one.case_id in mine}
+        files = {
+            one.round_id: (tmp_path / "rounds" / f"{one.round_id:08d}.npz").read_bytes()
+            for one in rounds
+            if one.case_id in mine
+        }
         return {"cases": cases, "lessons": lessons, "rounds": [one for one in rounds if one.case_id in mine], "files": files}
 
     before = others()
