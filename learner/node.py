@@ -12,8 +12,10 @@ import structlog
 from dicom_io.errors import PacsError
 from dicom_io.pacs.scp import StorageScp
 from learner.app.acceptance import Acceptance
+from learner.app.forgetting import ForgottenStudies, Purge
 from learner.app.intake import Intake
 from learner.app.respond import Respond
+from learner.app.retention import Retention
 from learner.app.tasks import TaskBook
 from learner.app.worker import Worker
 from learner.domain.case import Case
@@ -23,6 +25,26 @@ from learner.storage.store import LocalStore
 from learner.trainer_process import TrainerProcess
 
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Housekeeping:
+    """What is done between two answers.
+
+    Attributes:
+        forgotten: which studies are forgotten.
+        purge: removes what is left of them.
+        retention: removes what was kept long enough.
+    """
+
+    forgotten: ForgottenStudies
+    purge: Purge
+    retention: Retention
+
+    def run_once(self) -> None:
+        """Does what is due. Forgetting waits for no answer, and does not keep one waiting."""
+        self.purge.run_once()
+        self.retention.run_once()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +73,7 @@ class Node:
         settings: of the node.
         store: what it remembers.
         tasks: what it segments.
+        housekeeping: what is done between two answers; None where nothing is.
     """
 
     def __init__(
@@ -63,6 +86,7 @@ class Node:
         trainer: TrainerProcess,
         scp: StorageScp | None = None,
         acceptance: Acceptance | None = None,
+        housekeeping: Housekeeping | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -71,13 +95,15 @@ class Node:
         self._trainer = trainer
         self._scp = scp
         self._acceptance = acceptance
+        self._respond = respond
+        self.housekeeping = housekeeping
         self._last_intake_at: float | None = None
         self._last_nudge_at: float | None = None
         self._reconcile_at = 0.0
         self._deleted: set[str] = set()
         self._lock = threading.Lock()
         self._intake_worker = Worker("intake", self._take_in, settings.pacs.poll_s, expected=(PacsError,))
-        self._respond_worker = Worker("respond", respond.run_once, 1.0)
+        self._respond_worker = Worker("respond", self._answer, 1.0)
 
     def start(self) -> None:
         """Starts our own DICOM service, trainer, responder and intake.
@@ -125,6 +151,11 @@ class Node:
         uid = self._acceptance.accept(case, round_id, slices, reader)
         self.nudge()
         return uid
+
+    def _answer(self) -> bool:
+        if self.housekeeping is not None:
+            self.housekeeping.run_once()
+        return self._respond.run_once()
 
     def answer_now(self) -> None:
         """A job became ready."""

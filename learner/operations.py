@@ -1,4 +1,4 @@
-"""What a person does to a running node: retry what was given up, hold training back, compare versions and roll back.
+"""What a person does to a running node: retry what was given up, hold training back, compare versions, roll back, train anew.
 
 Concurrency: everything is a transaction on the store, so that the command line works beside a running node, and without one.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from learner.app.forgetting import ForgottenStudies
 from learner.app.gate import Gate
 from learner.app.learn import PAUSED
 from learner.domain.case import Round, RoundEvent, RoundState
@@ -19,6 +20,7 @@ from learner.storage.store import LocalStore
 
 _RETRIED_FROM = (RoundState.REFUSED, RoundState.WITHDRAWN)
 _WHY_NOT = {
+    RoundState.FORGOTTEN: "its study was forgotten; `apprentice forget --lift` lets it be taken in again",
     RoundState.WAITING: "it waits for its images and is answered once they are in the archive",
     RoundState.QUEUED: "it is to be answered already",
     RoundState.COMPUTED: "it is being delivered already",
@@ -44,6 +46,22 @@ class NoSuchVersion(ApprenticeError):
 
 class NothingToRollBack(ApprenticeError):
     """No version served before, or the one that was asked for serves already."""
+
+
+class NothingToRetrain(ApprenticeError):
+    """A model cannot be trained anew now; says why."""
+
+
+class NotForgotten(ApprenticeError):
+    """The study is not forgotten."""
+
+
+class BeingForgotten(ApprenticeError):
+    """Something of the study is still to be removed."""
+
+
+class NothingToDrop(ApprenticeError):
+    """No marked version can be dropped; says why."""
 
 
 class NothingHeld(ApprenticeError):
@@ -144,6 +162,66 @@ def roll_back(store: LocalStore, model_id: str, name: str = "", *, retrain: bool
         if serving is not None and target.name == serving.name and not retrain:
             raise NothingToRollBack(f"{target.name} serves already; there is nothing to roll back")
         return store.checkpoints.roll_back(target, retrain=retrain)
+
+
+def retrain(store: LocalStore, model_id: str) -> None:
+    """Orders that a model be trained anew from what it remembers, as a new version that has to pass the gate.
+
+    Raises:
+        NothingToRetrain: there is no version, nothing to learn from, or the model is being trained anew already.
+    """
+    with store.transaction():
+        learned = [one for one in store.lessons.of_model(model_id) if not one.held]
+        if store.checkpoints.head(model_id) is None:
+            raise NothingToRetrain(
+                f"there is no version of a model {model_id} yet; `apprentice tasks` lists what serves each task"
+            )
+        if not learned:
+            raise NothingToRetrain(
+                f"model {model_id} has no case left to learn from; `apprentice retrain {model_id} --drop-marked` removes its "
+                "marked versions, and it begins anew with the next drawing"
+            )
+        if not store.jobs.order(JobKind.RETRAIN, max(one.round_id for one in learned), model_id):
+            raise NothingToRetrain(
+                f"model {model_id} is being trained anew already; `apprentice versions {model_id}` shows how far"
+            )
+
+
+def drop_marked(store: LocalStore, model_id: str) -> tuple[Checkpoint, ...]:
+    """Removes the versions of a model that learned from a forgotten study, but for the one that serves and the head.
+
+    Where the model has no case left to learn from, these go, too: it begins anew.
+
+    Returns:
+        The versions whose files were removed.
+
+    Raises:
+        NothingToDrop: no version is marked, or only those that are needed; says what to do.
+    """
+    begins_anew = all(one.held for one in store.lessons.of_model(model_id))
+    dropped = store.checkpoints.drop_marked(model_id, all_of_them=begins_anew)
+    if dropped:
+        return dropped
+    marked = [one.name for one in store.checkpoints.history(model_id) if one.from_forgotten]
+    if not marked:
+        raise NothingToDrop(f"no version of model {model_id} that is kept learned from a forgotten study")
+    raise NothingToDrop(
+        f"{', '.join(marked)} serves, or training goes on from it; `apprentice retrain {model_id}` makes another, "
+        "which serves once it passed the gate"
+    )
+
+
+def lift(forgotten: ForgottenStudies, study_uid: str) -> None:
+    """Lets a forgotten study be taken in again.
+
+    Raises:
+        NotForgotten.
+        BeingForgotten: something of it is not removed yet.
+    """
+    if not forgotten.has(study_uid):
+        raise NotForgotten("that study is not forgotten; `apprentice forget` lists orders, without UIDs")
+    if not forgotten.lift(study_uid):
+        raise BeingForgotten("what is known of that study is still being removed; try again once it is")
 
 
 def _served_before(store: LocalStore, model_id: str, serving: Checkpoint | None) -> Checkpoint:

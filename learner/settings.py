@@ -191,6 +191,21 @@ class LearningSettings(Section):
         8, ge=0, description="Most drawn cases of a task held back from training, to judge versions by; 0 for none."
     )
     gate_every: int = Field(6, ge=2, description="How many cases there are to each that is held back.")
+    on_pacs_delete: Literal["keep", "purge"] = Field(
+        "keep",
+        description="What becomes of what was learned from a study whose images are gone from the archive: it stays, or is "
+        "forgotten as `apprentice forget` does. For archives that delete only what is to be forgotten.",
+    )
+
+
+class RetentionSettings(Section):
+    """How long records are kept, in days; 0 for as long as the node. `docs/operations.md` says what is lost."""
+
+    superseded_days: int = Field(
+        0, ge=0, description="Pictures and probabilities of rounds that a later one of their case replaced."
+    )
+    rounds_days: int = Field(0, ge=0, description="Records of cases on which nothing happened since.")
+    held_days: int = Field(0, ge=0, description="Drawings that are held back from training to judge versions by.")
 
 
 class Settings(Section):
@@ -206,6 +221,13 @@ class Settings(Section):
     contract: ContractSettings = ContractSettings()
     answer: AnswerSettings = AnswerSettings()
     learning: LearningSettings = LearningSettings()
+    retention: RetentionSettings = RetentionSettings()
+
+    @model_validator(mode="after")
+    def _purges_by_an_archive(self) -> Self:
+        if self.learning.on_pacs_delete == "purge" and self.pacs.kind == "inbox":
+            raise ValueError("learning.on_pacs_delete: an inbox deletes to make room; use `keep`")
+        return self
 
     @property
     def viewer_url(self) -> str:

@@ -87,6 +87,7 @@ _CHANGED = f"{_ACCESS}::test_roles_change_and_accounts_go"
 _TOKEN = f"{_ACCESS}::test_a_token_is_the_whole_output_and_shown_once"
 _ELSEWHERE = "tests/unit/export/test_export_elsewhere.py"
 _DEMO = "tests/integration/test_demo.py"
+_FORGET = "tests/unit/cli/test_cli_forget.py"
 _MODELS = "tests/unit/cli/test_cli_models.py"
 _PLAY = "tests/unit/cli/test_cli_play.py"
 _RULES = "tests/unit/http/test_monitoring.py::test_prometheus_takes_the_rules_and_they_fire_as_they_should"
@@ -100,6 +101,14 @@ TESTED = {
     "apprentice compare prostate 12 15": f"{_MODELS}::test_nothing_is_compared_while_no_case_is_held",
     "apprentice rollback prostate": f"{_MODELS}::test_a_model_is_rolled_back",
     "apprentice rollback prostate 12": f"{_MODELS}::test_a_model_is_rolled_back",
+    "apprentice forget STUDY": f"{_FORGET}::test_it_asks_first",
+    "apprentice forget STUDY --keep-results": (
+        "tests/unit/app/test_forgetting_safely.py::test_results_may_stay_in_the_archive"
+    ),
+    "apprentice forget STUDY --lift": f"{_FORGET}::test_beside_a_running_node_the_order_is_the_node_s_to_do",
+    "apprentice forget": f"{_FORGET}::test_without_a_node_the_command_removes_everything_itself",
+    "apprentice retrain prostate": f"{_FORGET}::test_a_model_is_trained_anew_and_marked_versions_are_dropped",
+    "apprentice retrain prostate --drop-marked": f"{_FORGET}::test_a_model_is_trained_anew_and_marked_versions_are_dropped",
     "apprentice rollback prostate 12 --retrain": f"{_MODELS}::test_a_model_is_rolled_back",
     ".venv/bin/apprentice simulate --images DIR --labels DIR --stream 60 --test 40 --slices 6 --axis 2 --seed 1 "
     "--out result.json": f"{_PLAY}::test_a_simulation_writes_its_stable_form",

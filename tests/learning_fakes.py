@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from learner.domain.checkpoint import Checkpoint
 from learner.domain.example import Example, Withdrawal
 from learner.domain.job import JobKind
 from learner.domain.proxy import ProxyMask
-from learner.ports import CaseRecord, LearnReport, Network, Trainer
+from learner.ports import CaseRecord, LearnReport, Network, Remembered, Trainer
 from learner.storage.store import LocalStore, SystemClock
 
 SHAPE = (6, 8, 8)
@@ -40,6 +40,11 @@ def example(key: str, task: str = "liver", site: str = "", drawn: tuple[int, ...
     soft_CDHW = np.stack([truth_DHW == 0, truth_DHW == 1]).astype(np.float32)
     proxy = ProxyMask(soft_CDHW, np.ones(SHAPE, dtype=np.float32), "test")
     return Example(key, task, 1, truth_DHW.astype(np.float32), (1.0, 1.0, 1.0), annotation, proxy, site=site)
+
+
+def _key_of_case(identity: str) -> str:
+    """The name of an example, of its case's identity."""
+    return identity.partition("/5.")[2]
 
 
 def skill(learned: list[str]) -> float:
@@ -67,6 +72,7 @@ class CountingTrainer:
 
     def __init__(self) -> None:
         self.learned: list[str] = []
+        self.remembered: list[str] = []
 
     @property
     def steps(self) -> int:
@@ -81,8 +87,21 @@ class CountingTrainer:
         self.learned.append(example.key)
         return LearnReport(steps, 1.0, 0.5, 0, len(self.learned))
 
-    def forget(self, key: str) -> None:
-        self.learned.remove(key)
+    def forget(self, keys: Iterable[str]) -> int:
+        gone = [key for key in self.learned if key in set(keys)]
+        for key in gone:
+            self.learned.remove(key)
+        return len(gone)
+
+    def start_over(self) -> frozenset[str]:
+        self.remembered, self.learned = list(dict.fromkeys(self.learned)), []
+        return frozenset(self.remembered)
+
+    def rehearse(self, steps: int, between_steps: Callable[[], None]) -> LearnReport:
+        between_steps()
+        self.learned += self.remembered[:steps]
+        kept = len(self.learned)
+        return LearnReport(steps, 1.0, 0.5, 0, kept, (Remembered("liver", "", kept, 0, 0),))
 
     def save(self) -> bytes:
         return json.dumps(self.learned).encode()
@@ -117,12 +136,13 @@ class Stream:
             return self._trainer()
 
         gate = Gate(self.store, self._load, self._gate_settings)
-        return Learn(self.store, make, gate, LearnSettings(self._steps), lambda: False, lambda _s: None, SystemClock())
+        settings, clock = LearnSettings(self._steps), SystemClock()
+        return Learn(self.store, make, gate, settings, lambda: False, lambda _s: None, clock, _key_of_case)
 
-    def add(self, given: Example, name: str = "") -> int:
+    def add(self, given: Example, name: str = "", study: str = "1.1") -> int:
         """A round of a case (the key's, or ``name``'s), answered, and its learn job."""
         records = self.store.records
-        case = records.case(given.task_id, "1.1", f"5.{given.key}")
+        case = records.case(given.task_id, study, f"5.{given.key}")
         round_id = records.open_round(name or given.key, "9.1", case_id=case.case_id)
         assert round_id is not None
         record = CaseRecord(given.annotation, given.annotation, given.annotation.labels_DHW, None)

@@ -14,6 +14,7 @@ from dicom_io.pacs.memory import MemoryArchive
 from dicom_io.read_series import read_series
 from dicom_io.volume import ImageSeries
 from learner.app.compute import Compute
+from learner.app.forgetting import ForgottenStudies, Purge
 from learner.app.gate import Gate, GateSettings
 from learner.app.images import SeriesImages
 from learner.app.intake import Intake
@@ -29,6 +30,7 @@ from learner.domain.contract import ContractNames
 from learner.domain.task import Label, MatchingRule, Task
 from learner.export.exporting import Surroundings
 from learner.export.nnunet import NnUNetReport
+from learner.memory.files import ExampleFiles
 from learner.memory.replay import ReplayMemory
 from learner.model.serving import load_network
 from learner.model.settings import TrainingSettings
@@ -57,28 +59,37 @@ class TaughtNode:
         self.tasks = TaskBook([TASK])
         propagator = make_propagator("chained-flow")
         self.surroundings = Surroundings(self.store, self.archive, propagator, case_key, folder / "replay" / "prostate")
-        self._intake = Intake(self.archive, self.store, self.tasks)
+        self.forgotten = ForgottenStudies(self.store, case_key)
+        self.intake = Intake(self.archive, self.store, self.tasks, None, self.forgotten)
         choice = TaskChoice(self.tasks, self.store, from_annotations=False)
-        subjects = Subjects(self.archive, self.store, SeriesImages(self.archive, 2**24), choice, ContractNames())
+        images = SeriesImages(self.archive, 2**24)
+        subjects = Subjects(self.archive, self.store, images, choice, ContractNames(), None, self.forgotten)
         compute = Compute(subjects, self.store, propagator, ServingNetworks(self.store, _load), case_key)
+        examples = ExampleFiles(folder / "replay" / "prostate")
+        self.purge = Purge(self.store, self.archive, SystemClock(), examples.remove_cases)
+        self.purge.clears(images.clear)
         self._respond = Respond(self.archive, self.archive, self.store, compute, RespondSettings(), SystemClock())
         gate = Gate(self.store, _load, GateSettings())
         self._learn = Learn(
-            self.store, self._trainer, gate, LearnSettings(4), lambda: False, lambda _seconds: None, SystemClock()
+            self.store, self._trainer, gate, LearnSettings(4), lambda: False, lambda _seconds: None, SystemClock(), case_key
         )
         self.images: list[ImageSeries] = []
 
-    def teach(self, number: int) -> None:
+    def teach(self, number: int, slices: int = 10) -> None:
         """A new series arrives, a reader draws on it, it is answered and learned from."""
-        files, truth_DHW = phantom(slices=10, size=48, seed=number, number=number)
+        files, truth_DHW = phantom(slices=slices, size=48, seed=number, number=number)
         for file in files:
             self.archive.store(file)
         self.archive.settle()
         self.images.append(read_series(files))
         reader = Reader(self.images[-1], truth_DHW, SEGMENTS, READERS[(number - 1) % 2])
         self.archive.store(reader.draw([3, 6], now()))
-        self._intake.catch_up()
-        self._intake.reconcile()
+        self.work()
+
+    def work(self) -> None:
+        """Everything that there is to do."""
+        self.intake.catch_up()
+        self.intake.reconcile()
         while self._respond.run_once() or self._learn.run_once():
             pass
 

@@ -83,6 +83,7 @@ class Inbox:
         self._index = sqlite3.connect(folder / "index.sqlite", isolation_level=None, check_same_thread=False, timeout=30)
         self._index.execute("PRAGMA journal_mode = WAL")
         self._index.execute("PRAGMA synchronous = FULL")
+        self._index.execute("PRAGMA temp_store = MEMORY")
         self._index.executescript(_SCHEMA)
         self._patients: dict[str, tuple[str, str]] = {}
         self._bytes = 0
@@ -182,6 +183,15 @@ class Inbox:
             self._bytes -= sum(size for _, size in names)
         for name, _ in names:
             self._path(name).unlink(missing_ok=True)
+
+    def purge_study(self, study_instance_uid: str) -> None:
+        """Drops all series of a study, and empties what the index's file still holds of deleted lines."""
+        with self._lock:
+            for (uid,) in self._rows("SELECT series_uid FROM series WHERE study_uid = ?", study_instance_uid):
+                self.delete_series(uid)
+                self._patients.pop(uid, None)
+            self._index.execute("VACUUM")
+            self._index.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _record(self, name: str, dataset: Dataset, size: int) -> None:
         """A line for a file that is on disk; its series is touched."""

@@ -20,7 +20,7 @@ from dicom_io.write_acceptance import write_acceptance
 from learner.app.images import SeriesImages, first_image
 from learner.app.results import acceptance_series_number, segment_descriptions
 from learner.app.tasks import TaskBook
-from learner.domain.case import Case, Round, RoundState
+from learner.domain.case import PRUNED, Case, Round, RoundState
 from learner.domain.task import Task
 from learner.errors import ApprenticeError
 from learner.ports import CaseRecord, Clock, Store
@@ -100,6 +100,8 @@ class Acceptance:
             raise NothingToAccept("a drawing of the case is being answered; look at that answer first")
         if rounds[-1].round_id != round_id:
             raise NothingToAccept("there is a newer answer; look at that first")
+        if rounds[-1].facts.get(PRUNED):
+            raise NothingToAccept("the answer is not kept any more (retention.rounds_days); draw on a few slices first")
         if not self._mark:
             raise NothingToAccept("the site's contract has no word for accepted slices; set contract.reviewed")
         return rounds[-1], task

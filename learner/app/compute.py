@@ -200,7 +200,7 @@ class Compute:
         return Withdrawal(self._key(subject), subject.task.task_id, len(subject.task.labels))
 
     def _key(self, subject: Subject) -> str:
-        return self._case_key(f"{subject.task.task_id}/{subject.case.series_instance_uid}{subject.case.part}")
+        return self._case_key(subject.case.identity)
 
 
 def _record(subject: Subject, answered: CaseAnswer, pictures: tuple[Thumbnail, ...]) -> CaseRecord:

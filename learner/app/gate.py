@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from dicom_io.annotation import Plane
 from learner.app.serving import LoadNetwork
+from learner.domain.case import PRUNED
 from learner.domain.checkpoint import Checkpoint
 from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import CaseScore, Verdict, decide, deficits_of, score_case
@@ -149,7 +150,7 @@ class Gate:
     def _planes_before(self, lesson: Lesson, example: Example) -> tuple[Plane, ...]:
         """Planes of a case that were known before this round."""
         earlier = [r for r in self._store.records.rounds_of(lesson.case_id) if r.round_id < lesson.round_id]
-        if not earlier:
+        if not earlier or earlier[-1].facts.get(PRUNED):
             return ()
         annotation = self._store.files.get_record(earlier[-1].round_id).annotation
         if annotation is None or annotation.labels_DHW.shape != example.image_DHW.shape:

@@ -64,6 +64,11 @@ class SeriesImages:
                 self._kept.popitem(last=False)
         return images
 
+    def clear(self) -> None:
+        """Keeps none of them."""
+        with self._lock:
+            self._kept.clear()
+
     def _bytes(self) -> int:
         return sum(images.volume.voxels_DHW.nbytes for images in self._kept.values())
 

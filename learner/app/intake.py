@@ -12,11 +12,12 @@ from collections.abc import Collection
 
 import structlog
 
-from dicom_io.errors import NotInPacs
 from dicom_io.pacs.port import Archive, SeriesStatus
+from learner.app.forgetting import ForgottenStudies
 from learner.app.patients import PatientLinks
 from learner.app.serving import serving_version
 from learner.app.tasks import TaskBook
+from learner.app.vanished import VanishedStudies, is_there
 from learner.app.withdrawal import take_back
 from learner.domain.case import Round, RoundEvent
 from learner.domain.job import JobKind
@@ -51,10 +52,23 @@ class Intake:
         store: where triggers and cursor are kept.
         tasks: which series matter.
         links: which studies are of one patient; None where that does not matter.
+        forgotten: studies of which nothing is taken in; None for none.
+        forgets_deleted: whether studies whose images are gone from the archive are forgotten.
     """
 
-    def __init__(self, archive: Archive, store: Store, tasks: TaskBook, links: PatientLinks | None = None) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        store: Store,
+        tasks: TaskBook,
+        links: PatientLinks | None = None,
+        forgotten: ForgottenStudies | None = None,
+        *,
+        forgets_deleted: bool = False,
+    ) -> None:
         self._archive = archive
+        self._forgotten = forgotten
+        self._vanished = VanishedStudies(archive, store, forgotten) if forgotten is not None and forgets_deleted else None
         self._store = store
         self._tasks = tasks
         self._links = links
@@ -89,7 +103,9 @@ class Intake:
         taken = 0
         in_effect = self._store.records.in_effect()
         met: set[str] = set()
+        there: set[str] = set()
         for series in self._archive.scan():
+            there.add(series.series_instance_uid)
             met.update(series.instance_ids if series.modality in ANNOTATION_MODALITIES else ())
             with self._store.transaction():
                 found = self._take(series)
@@ -97,7 +113,10 @@ class Intake:
                 _log.warning("found by reconciliation", series=series.series_instance_uid, triggers=found)
             taken += found
         gone = [r for r in in_effect if instance_of(r.trigger_uid) not in met]
-        return taken + sum(self._withdraw(r) for r in gone)
+        taken += sum(self._withdraw(r) for r in gone)
+        if self._vanished is not None:
+            self._vanished.forget(there)
+        return taken
 
     def look_for_deleted(self, instance_ids: Collection[str]) -> int:
         """Takes back the drawings of annotation objects that somebody says were deleted, if they were.
@@ -109,31 +128,31 @@ class Intake:
             PacsError: what was not looked at is found by the next reconciliation.
         """
         told = [r for r in self._store.records.in_effect() if instance_of(r.trigger_uid) in instance_ids]
-        return sum(self._withdraw(r) for r in told)
+        studies = {self._store.records.find_case(r.case_id).study_instance_uid for r in told if r.case_id is not None}
+        taken = sum(self._withdraw(r) for r in told)
+        if self._vanished is not None and told:
+            self._vanished.forget((), studies)
+        return taken
 
     def _withdraw(self, round_: Round) -> int:
         """Takes back the drawing of a deleted annotation object, if its images are still there.
 
-        Archives delete whole studies to make room; that says nothing about what was drawn on them.
+        Archives delete whole studies to make room; that says nothing about what was drawn on them, unless the site says so
+        (:class:`VanishedStudies`).
         """
         assert round_.case_id is not None
         case = self._store.records.find_case(round_.case_id)
-        if self._is_there(round_.series_instance_uid, instance_of(round_.trigger_uid)):
+        if is_there(self._archive, round_.series_instance_uid, instance_of(round_.trigger_uid)):
             return 0
-        if not self._is_there(case.series_instance_uid):
+        if not is_there(self._archive, case.series_instance_uid):
             return 0
         _log.info("annotation was deleted in the archive", round=round_.round_id)
         return int(take_back(self._store, round_))
 
-    def _is_there(self, series_instance_uid: str, instance_id: str = "") -> bool:
-        try:
-            series = self._archive.find_series(series_instance_uid)
-        except NotInPacs:
-            return False
-        return not instance_id or instance_id in series.instance_ids
-
     def _take(self, series: SeriesStatus) -> int:
         if self._store.records.is_own_series(series.series_instance_uid):
+            return 0
+        if self._forgotten is not None and self._forgotten.has(series.study_instance_uid):
             return 0
         if series.modality in ANNOTATION_MODALITIES:
             return sum(self._open_annotation(instance_id, series) for instance_id in series.instance_ids)
@@ -149,7 +168,7 @@ class Intake:
             self._links.note(series)
         if records.series_digest(uid) == digest:
             return 0
-        records.set_series_digest(uid, digest)
+        records.set_series_digest(uid, series.study_instance_uid, digest)
         opened = 0
         for task in matching:
             case = records.case(task.task_id, series.study_instance_uid, uid)

@@ -11,6 +11,8 @@ import structlog
 
 from learner.app.attempts import retry_or_park
 from learner.app.gate import Evidence, Gate, Placement
+from learner.app.retraining import LEARNED_CASES, TURN_STEPS, Retraining
+from learner.domain.case import RoundState
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import Verdict
@@ -67,6 +69,7 @@ class _Work:
         state: what it came to, or None where nothing changed.
         verdict: the gate's, or None where nothing was judged.
         on_head: whether the verdict is about the head, not about the new version.
+        goes_on: whether the job has more to do after this.
     """
 
     job: Job
@@ -79,6 +82,7 @@ class _Work:
     state: bytes | None = None
     verdict: Verdict | None = None
     on_head: bool = False
+    goes_on: bool = False
 
 
 class Learn:
@@ -96,6 +100,7 @@ class Learn:
         stopping: whether the node is about to stop.
         wait: waits for so many seconds; returns early when the node stops.
         clock: time.
+        case_key: keyed hash by which a trainer knows a case, of :attr:`~learner.domain.case.Case.identity`.
     """
 
     def __init__(
@@ -107,6 +112,7 @@ class Learn:
         stopping: Callable[[], bool],
         wait: Callable[[float], object],
         clock: Clock,
+        case_key: Callable[[str], str],
     ) -> None:
         self._store = store
         self._make_trainer = make_trainer
@@ -115,24 +121,31 @@ class Learn:
         self._stopping = stopping
         self._wait = wait
         self._clock = clock
+        self._retraining = Retraining(store, case_key)
         self._in_hand: dict[str, _InHand] = {}
+        self._does = {JobKind.LEARN: self._learn, JobKind.FORGET: self._forget_study, JobKind.RETRAIN: self._retrain}
 
     def run_once(self) -> bool:
-        """Does the oldest learn job.
+        """Does the oldest job; what is to be forgotten goes before, what is to be trained anew after what is to be learned.
 
         Returns:
             Whether there was one.
         """
-        if self._paused():
-            return False
-        job = self._store.jobs.claim(JobKind.LEARN, self._settings.lease_s)
+        job = self._next_job()
         if job is None:
             return False
         try:
-            self._learn(job)
+            self._attempt(job)
         except LeaseLost:
             self._in_hand.clear()
-            _log.warning("learn job taken over by another worker", round=job.round_id)
+            _log.warning("job taken over by another worker, or its study is forgotten", kind=job.kind, round=job.round_id)
+        return True
+
+    def _attempt(self, job: Job) -> None:
+        try:
+            self._does[job.kind](job)
+        except LeaseLost:
+            raise
         except Preempted:
             self._in_hand.clear()
             self._store.jobs.release(job, 0.0, "preempted", count_attempt=False)
@@ -143,7 +156,12 @@ class Learn:
         except Exception as error:
             self._in_hand.clear()
             retry_or_park(self._store.jobs, job, error, self._clock.now(), self._settings.attempts)
-        return True
+
+    def _next_job(self) -> Job | None:
+        """Forgetting takes no time and waits for nobody; all else stands still while training is paused."""
+        kinds = (JobKind.FORGET,) if self._paused() else (JobKind.FORGET, JobKind.LEARN, JobKind.RETRAIN)
+        claims = (self._store.jobs.claim(kind, self._settings.lease_s) for kind in kinds)
+        return next((job for job in claims if job is not None), None)
 
     def _learn(self, job: Job) -> None:
         example = self._store.files.get_example(job.round_id)
@@ -173,7 +191,12 @@ class Learn:
         self._record(work, placement)
 
     def _released(self, lesson: Lesson) -> tuple[Example, int]:
-        example = self._store.files.get_example(lesson.round_id)
+        try:
+            example = self._store.files.get_example(lesson.round_id)
+        except CorruptFile:
+            if lesson in self._store.lessons.of_model(lesson.model_id):
+                raise
+            raise Preempted from None  # its study was forgotten meanwhile, or it was held for too long
         assert isinstance(example, Example), "what was taken back is held no longer"
         return example, lesson.round_id
 
@@ -183,10 +206,39 @@ class Learn:
         held = [one for one in self._store.lessons.of_model(model_id) if one.held and one.case_id == case_id]
         work = self._begin(job, model_id, {withdrawal.task_id: withdrawal.label_count}, job.round_id)
         if not held and work.trainer.steps:
-            work.trainer.forget(withdrawal.key)
+            work.trainer.forget([withdrawal.key])
             work.facts = {"forgotten": 1}
             work.state = work.trainer.save()
         self._record(work, None, dropped=held)
+
+    def _forget_study(self, job: Job) -> None:
+        """Cases of forgotten studies leave the replay memory; a version without them goes on from the one before."""
+        work = self._begin(job, job.lane, {}, job.round_id)
+        if work.trainer.forget(self._store.forgotten.keys()):
+            work.facts = {"forgotten": 1}
+            work.state = work.trainer.save()
+        work.trainer.tidy()  # before it is recorded: what a job in hand wrote of the study meanwhile goes as well
+        self._record(work, None)
+        del self._in_hand[job.lane]  # what it has in memory may be of the study
+
+    def _retrain(self, job: Job) -> None:
+        """Trains a model anew from what it remembers, so many steps a turn; the last version is judged."""
+        work = self._begin(job, job.lane, {}, 0)
+        turn = self._retraining.turn(job, work.head, work.trainer)
+        if turn is None:
+            self._in_hand.clear()
+            self._store.jobs.finish(job)
+            return
+        began = time.monotonic()
+        report = work.trainer.rehearse(min(turn.until - work.trainer.steps, TURN_STEPS), self._between(job))
+        work.facts = {**asdict(report), **turn.facts, "seconds": round(time.monotonic() - began, 2)}
+        work.state = work.trainer.save()
+        work.goes_on = report.steps > 0 and work.trainer.steps < turn.until
+        if not work.goes_on:
+            tasks = {one.task_id for one in report.memory}
+            held = [one for one in self._store.lessons.of_model(job.lane) if one.held and one.task_id in tasks]
+            self._judge(work, self._gate.evidence(held))
+        self._record(work, None)
 
     def _begin(self, job: Job, model_id: str, label_counts: Mapping[str, int], round_id: int) -> _Work:
         in_hand = self._trainer(model_id, label_counts)
@@ -215,17 +267,29 @@ class Learn:
         store, job = self._store, work.job
         before = store.lessons.of_model(work.model_id)
         with store.transaction():
-            if (work.head, work.serving) != (store.checkpoints.head(work.model_id), store.checkpoints.serving(work.model_id)):
-                raise Preempted  # a person rolled back meanwhile
+            store.jobs.renew(job, self._settings.lease_s)
+            if self._is_outdated(work):
+                raise Preempted
             checkpoint = self._added(work)
             for lesson in _changed(placement):
                 store.lessons.put(lesson)
             for lesson in dropped:
                 store.lessons.drop(lesson.case_id)
-            store.jobs.finish(job)
+            if work.goes_on:
+                store.jobs.release(job, 0.0, "", count_attempt=False)
+            else:
+                store.jobs.finish(job)
         self._in_hand[work.model_id] = _InHand(work.trainer, checkpoint)
         self._clear_up(work, before)
         self._tell(work, placement)
+
+    def _is_outdated(self, work: _Work) -> bool:
+        """Whether a person rolled back meanwhile, or forgot a study that the work is built on."""
+        store = self._store
+        if (work.head, work.serving) != (store.checkpoints.head(work.model_id), store.checkpoints.serving(work.model_id)):
+            return True
+        taught = work.round_id if work.job.kind is JobKind.LEARN else None
+        return taught is not None and store.records.find_round(taught).state is RoundState.FORGOTTEN
 
     def _added(self, work: _Work) -> Checkpoint | None:
         """The head after the job, judged if it was."""
@@ -234,7 +298,9 @@ class Learn:
             head = checkpoints.judge(head, work.verdict)
         if work.state is None:
             return head
-        added = checkpoints.add(work.model_id, work.state, round_id=work.round_id, steps=work.trainer.steps, facts=work.facts)
+        anew = LEARNED_CASES in work.facts
+        steps, facts = work.trainer.steps, work.facts
+        added = checkpoints.add(work.model_id, work.state, round_id=work.round_id, steps=steps, facts=facts, anew=anew)
         return checkpoints.judge(added, work.verdict) if work.verdict is not None and not work.on_head else added
 
     def _clear_up(self, work: _Work, before: Sequence[Lesson]) -> None:
@@ -252,6 +318,8 @@ class Learn:
         if work.verdict is not None:
             _log.info("judged", model=work.model_id, serves=work.verdict.serve, reason=work.verdict.reason)
         done = "forgotten" if placement is None else "held back" if work.state is None else "learned"
+        if work.job.kind is JobKind.RETRAIN:
+            done = "trained anew"
         told = {name: value for name, value in work.facts.items() if name != "memory"}
         _log.info(done, model=work.model_id, round=work.job.round_id, **told)
 

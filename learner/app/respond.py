@@ -86,9 +86,16 @@ class Respond:
         if job is None:
             return False
         try:
+            self._attempt(job)
+        except LeaseLost:
+            _log.warning("respond job taken over by another worker, or its study is forgotten", round=job.round_id)
+        return True
+
+    def _attempt(self, job: Job) -> None:
+        try:
             self._respond(job)
         except LeaseLost:
-            _log.warning("respond job taken over by another worker", round=job.round_id)
+            raise
         except PacsUnavailable as error:
             self._store.jobs.release(job, self._clock.now() + backoff_s(job.attempts), str(error), count_attempt=True)
             _log.warning("archive unavailable, will try again", round=job.round_id, reason=str(error))
@@ -97,7 +104,6 @@ class Respond:
             _log.error("archive refused, job parked", round=job.round_id, reason=str(error))
         except Exception as error:
             retry_or_park(self._store.jobs, job, error, self._clock.now(), self._settings.attempts)
-        return True
 
     def _respond(self, job: Job) -> None:
         round_ = self._store.records.find_round(job.round_id)
@@ -132,6 +138,7 @@ class Respond:
         """Lets the round wait. The images may have arrived in the meantime, so the archive is asked once more after that."""
         uid = awaited.series_instance_uid
         with self._store.transaction():
+            self._store.jobs.renew(job, self._settings.lease_s)
             self._store.records.await_source(job.round_id, uid, str(awaited))
             self._store.jobs.block(job, str(awaited))
         _log.warning("annotation waits for its images", round=job.round_id, reason=str(awaited))
@@ -148,6 +155,7 @@ class Respond:
         if nothing is not None and nothing.case_id is not None:
             case = {"case_id": nothing.case_id}
         with self._store.transaction():
+            self._store.jobs.renew(job, self._settings.lease_s)
             records.note_facts(job.round_id, **(nothing.facts if nothing is not None else {}))
             round_ = records.apply(job.round_id, event, reason=reason, **case)
             self._store.jobs.finish(job)
@@ -223,6 +231,7 @@ class Respond:
         if not self._settings.keep_superseded:
             self._delete_superseded(round_)
         with self._store.transaction():
+            self._store.jobs.renew(job, self._settings.lease_s)
             now = self._clock.now()
             records.note_facts(round_.round_id, seconds_to_answer=round(now - round_.received_at, 3))
             records.apply(round_.round_id, RoundEvent.DELIVERED, answered_at=now)

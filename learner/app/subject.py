@@ -15,10 +15,11 @@ from dicom_io.pacs.port import SeriesStatus, Source
 from dicom_io.read_annotation import inspect, read_annotation
 from dicom_io.results import MACHINE_MADE, MANUFACTURER
 from dicom_io.volume import ImageSeries
+from learner.app.forgetting import ForgottenStudies
 from learner.app.images import SeriesImages, first_image, images_of
 from learner.app.priors import PriorStudies
 from learner.app.task_choice import TaskChoice
-from learner.domain.case import Case, Round
+from learner.domain.case import PRUNED, Case, Round
 from learner.domain.contract import (
     ContractNames,
     EarlierAnswer,
@@ -121,6 +122,7 @@ class Subjects:
         tasks: which task a series belongs to.
         names: words by which readers mark segments and objects.
         priors: other studies of the same patient; None where they are not used.
+        forgotten: studies of which nothing is taken in; None for none.
     """
 
     def __init__(
@@ -131,7 +133,9 @@ class Subjects:
         tasks: TaskChoice,
         names: ContractNames,
         priors: PriorStudies | None = None,
+        forgotten: ForgottenStudies | None = None,
     ) -> None:
+        self._forgotten = forgotten
         self._source = source
         self._store = store
         self._images = images
@@ -172,6 +176,8 @@ class Subjects:
         if self._store.records.is_own_object(header.sop_instance_uid):
             raise NothingNew("this object is a result of this node")
         series = self.image_series(header)
+        if self._forgotten is not None and self._forgotten.has(series.study_instance_uid):
+            raise NothingNew("the study of its images was forgotten")
         if self._priors is not None:
             self._priors.links.note(series)
         images = self._images.get(series, images_of(header))
@@ -268,7 +274,8 @@ class Subjects:
 
     def _earlier(self, case: Case, task: Task, images: ImageSeries) -> list[tuple[Round, CaseRecord]]:
         """The rounds of a case and what they came to, on the same grid, oldest first, for the labels that the task has now."""
-        pairs = [(r, self._store.files.get_record(r.round_id)) for r in self._store.records.rounds_of(case.case_id)]
+        kept = [r for r in self._store.records.rounds_of(case.case_id) if not r.facts.get(PRUNED)]
+        pairs = [(r, self._store.files.get_record(r.round_id)) for r in kept]
         count, shape = len(task.labels), images.volume.geometry.shape
         return [(r, _for_labels(record, count)) for r, record in pairs if record.labels_DHW.shape == shape]
 

@@ -40,6 +40,8 @@ def take_back(store: Store, round_: Round, **facts: object) -> bool:
     """
     assert round_.case_id is not None
     with store.transaction():
+        if store.records.find_round(round_.round_id).state is RoundState.FORGOTTEN:
+            return False
         trigger = withdrawal_trigger(round_.round_id)
         opened = store.records.open_round(trigger, round_.series_instance_uid, case_id=round_.case_id)
         if opened is None:

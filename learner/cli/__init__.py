@@ -15,7 +15,7 @@ import structlog
 import typer
 
 from dicom_io.errors import DicomIoError
-from learner.cli import access, begin, check, demo, export, look, models, next_cases, serve, simulate, status
+from learner.cli import access, begin, check, demo, export, forget, look, models, next_cases, serve, simulate, status
 from learner.cli.console import NOT_DONE, PROGRAM_FAULT, WRONG_USAGE, Speech, examples
 from learner.errors import ApprenticeError
 from learner.logs import configure_logs
@@ -67,6 +67,8 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
     (_LOOKING, models.versions, ("versions prostate",)),
     (_LOOKING, models.compare, ("compare prostate 12 15",)),
     (_LOOKING, models.rollback, ("rollback prostate", "rollback prostate 12 --retrain")),
+    (_LOOKING, forget.forget, forget.FORGET_EXAMPLES),
+    (_LOOKING, forget.retrain, ("retrain prostate", "retrain prostate --drop-marked")),
     (_LOOKING, export.export, ("export prostate --out prostate-v12", "export prostate --out out --what onnx")),
     (_CHECKING, check.doctor, ("doctor", "doctor --quick --json", "doctor --only archive --only dimse")),
     (_CHECKING, check.lint, ("lint prediction.dcm --source study", "lint --json prediction.dcm")),

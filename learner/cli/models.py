@@ -41,7 +41,8 @@ def versions(model: Model, config: Configuration = DEFAULT_CONFIGURATION, as_jso
         made = datetime.fromtimestamp(one.created_at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
         origin = one.facts.get("origin")
         begun = f", from bundle {origin['bundle']} {origin['version']}" if isinstance(origin, dict) else ""
-        state = f"{one.state}{', pinned' if one.pinned else ''}{'' if one.kept else ', no file'}{begun}"
+        forgotten = ", learned from a forgotten study" if one.from_forgotten else ""
+        state = f"{one.state}{', pinned' if one.pinned else ''}{'' if one.kept else ', no file'}{begun}{forgotten}"
         ours, theirs = (gate_dice(one, column) for column in ("candidate", "serving"))
         judged = (str(one.gate.get("slices", "")), ours, theirs, str(one.gate.get("reason", "not judged yet")))
         shown.add_row(one.name, state, str(one.steps), made, str(one.round_id), *judged)

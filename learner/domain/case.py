@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+PRUNED = "pruned"
+"""Fact of a round whose record is not kept any more: what was drawn and answered in it is known no longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -24,6 +27,11 @@ class Case:
     series_instance_uid: str
     part: str = ""
 
+    @property
+    def identity(self) -> str:
+        """What the keyed hash is made of, by which the trainer knows the case."""
+        return f"{self.task_id}/{self.series_instance_uid}{self.part}"
+
 
 class RoundState(StrEnum):
     """Where a round stands."""
@@ -42,6 +50,8 @@ class RoundState(StrEnum):
     """The annotation cannot be understood; the reason says why and what to do."""
     WITHDRAWN = "withdrawn"
     """The annotation, or the series, was deleted in the archive before it was answered."""
+    FORGOTTEN = "forgotten"
+    """Its study was forgotten: nothing is kept of it but its number. No event leads here, and none away."""
 
 
 class RoundEvent(StrEnum):

@@ -39,6 +39,7 @@ class Checkpoint:
         gate: the gate's verdict, :meth:`learner.domain.gate.Verdict.facts`; empty before it was judged.
         pinned: whether a person chose that it serves.
         kept: whether its file is there.
+        from_forgotten: whether it, or a version that it was trained from, learned from a study that was forgotten since.
     """
 
     name: str
@@ -56,3 +57,4 @@ class Checkpoint:
     gate: dict[str, object] = field(default_factory=dict)
     pinned: bool = False
     kept: bool = True
+    from_forgotten: bool = False

@@ -11,6 +11,10 @@ class JobKind(StrEnum):
 
     RESPOND = "respond"
     LEARN = "learn"
+    FORGET = "forget"
+    """A model's replay memory forgets the cases of a forgotten study. The round is one of that study."""
+    RETRAIN = "retrain"
+    """A model is trained anew from what it remembers. The round is the latest that it met."""
 
 
 class JobState(StrEnum):

@@ -14,7 +14,7 @@ from dicom_io.errors import DicomIoError, NotInPacs, PacsRefused, PacsUnavailabl
 from dicom_io.geometry import Geometry
 from dicom_io.pacs.port import Source
 from learner.app.images import SeriesImages, first_image
-from learner.domain.case import Case
+from learner.domain.case import PRUNED, Case
 from learner.domain.contract import with_label_count
 from learner.domain.example import Example
 from learner.domain.proxy import ProxyMask
@@ -104,9 +104,12 @@ class AnnotatedCases:
             yield from self._case(task, case, site, held=held)
 
     def _case(self, task: Task, case: Case, site: str, *, held: bool) -> Iterator[AnnotatedCase | LeftOut]:
-        key = self._case_key(f"{task.task_id}/{case.series_instance_uid}{case.part}")
+        key = self._case_key(case.identity)
         name = f"case_{key[:_LETTERS]}"
         latest = self._store.records.rounds_of(case.case_id)[-1]
+        if latest.facts.get(PRUNED):
+            yield LeftOut(name, "the record of what was drawn is not kept any more (retention.rounds_days)")
+            return
         try:
             record = self._store.files.get_record(latest.round_id)
         except CorruptFile:

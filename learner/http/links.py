@@ -35,9 +35,9 @@ class Links:
             prediction: Series Instance UID of the prediction to lay over it; empty for none.
 
         Returns:
-            An address, see :func:`learner.domain.viewer_link.viewer_link`; empty where there is no viewer or no case.
+            An address, see :func:`learner.domain.viewer_link.viewer_link`; empty without viewer or case, or where it was forgotten.
         """
-        if case is None:
+        if case is None or not case.study_instance_uid:
             return ""
         study, series = case.study_instance_uid, case.series_instance_uid
         return viewer_link(self._template, study, series=series, instance=instance, segmentation=prediction)

@@ -106,6 +106,7 @@ class CheckpointView(_View):
     )
     pinned: bool = Field(description="Whether a person chose that it serves.")
     kept: bool = Field(description="Whether its file is there, so that it may serve again.")
+    from_forgotten: bool = Field(description="Whether it, or one it was trained from, learned from a study forgotten since.")
 
     @classmethod
     def of(cls, checkpoint: Checkpoint) -> Self:

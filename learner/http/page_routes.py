@@ -104,12 +104,15 @@ def _add_pictures(router: APIRouter, node: Node) -> None:
 
     @lru_cache(maxsize=_KEPT_PNGS)
     def png(round_id: int, place: int, overlay: Overlay, scale: int) -> bytes:
-        """Pictures of a round never change once it has an answer."""
+        """Pictures of a round never change once it has an answer; they may be forgotten."""
         try:
             picture = store.files.get_pictures(round_id)[place]
         except (CorruptFile, IndexError):
             raise HTTPException(404, f"round {round_id} has no such picture") from None
         return render(picture, _colours(node, store.records.find_round(round_id)), overlay, scale)
+
+    if node.housekeeping is not None:
+        node.housekeeping.purge.clears(png.cache_clear)
 
     @router.get("/rounds/{round_id}/pictures", tags=["rounds"])
     def pictures(round_id: Number) -> RoundPicturesView:
@@ -246,7 +249,7 @@ def _trouble(one: Trouble, links: Links) -> TroubleView:
         round_id=round_.round_id,
         case_id=round_.case_id,
         task_id=case.task_id if case is not None else "",
-        work="learning" if one.job == JobKind.LEARN else "answer",
+        work="answer" if one.job in ("", JobKind.RESPOND) else "learning",
         state=one.state,
         attempts=one.attempts,
         reason=one.reason,

@@ -16,7 +16,17 @@ from dicom_io.errors import DicomIoError, PacsUnavailable
 from learner.app.acceptance import NothingToAccept
 from learner.app.withdrawal import NothingToWithdraw, NotTheirDrawing
 from learner.errors import ApprenticeError
-from learner.operations import NoSuchRound, NoSuchVersion, NothingHeld, NothingToRetry, NothingToRollBack
+from learner.operations import (
+    BeingForgotten,
+    NoSuchRound,
+    NoSuchVersion,
+    NotForgotten,
+    NothingHeld,
+    NothingToDrop,
+    NothingToRetrain,
+    NothingToRetry,
+    NothingToRollBack,
+)
 
 MEDIA_TYPE = "application/problem+json"
 _log = structlog.get_logger(__name__)
@@ -74,8 +84,18 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(NothingToRollBack)
     @app.exception_handler(NothingHeld)
+    @app.exception_handler(NothingToRetrain)
+    @app.exception_handler(NothingToDrop)
     def on_no_version_to_serve(_request: Request, error: ApprenticeError) -> JSONResponse:
         return problem(409, str(error), "GET /api/models tells how each model stands.")
+
+    @app.exception_handler(NotForgotten)
+    def on_not_forgotten(_request: Request, error: NotForgotten) -> JSONResponse:
+        return problem(404, str(error), "GET /api/forgotten lists what is.")
+
+    @app.exception_handler(BeingForgotten)
+    def on_being_forgotten(_request: Request, error: BeingForgotten) -> JSONResponse:
+        return problem(409, str(error), "GET /api/forgotten tells how far it is.")
 
     _add_companion_handlers(app)
 

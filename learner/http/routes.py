@@ -16,6 +16,7 @@ from learner.app.serving import serving_version
 from learner.domain.case import Case, Round, RoundState
 from learner.domain.job import JobState
 from learner.domain.task import Task
+from learner.http.forget_routes import forget_router
 from learner.http.links import Links
 from learner.http.models import (
     Accepted,
@@ -66,6 +67,7 @@ def api_router(node: Node) -> APIRouter:
     _add_rounds(router, node)
     _add_training(router, node.store)
     router.include_router(page_router(node))
+    router.include_router(forget_router(node))
     return router
 
 

@@ -10,6 +10,7 @@ import os
 import struct
 import tempfile
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -173,6 +174,23 @@ class ExampleFiles:
             raise StoreError(f"replay file {name} cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile, struct.error) as error:
             raise CorruptFile(f"replay file {name} holds no example: {error}") from error
+
+    def remove_cases(self, keys: Collection[str]) -> int:
+        """Removes the files of cases, and files that hold no example, whichever index names them; returns how many."""
+        removed = 0
+        for path in self._folder.glob(f"*{_SUFFIX}") if keys else ():
+            try:
+                with path.open("rb") as file:
+                    wanted = StoredExample(file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)).header["key"] not in keys
+            except FileNotFoundError:
+                continue  # its trainer was first
+            except (ValueError, KeyError, TypeError, zipfile.BadZipFile, struct.error):
+                wanted = False
+            if not wanted:
+                path.unlink(missing_ok=True)
+                self._verified.discard(path.name)
+                removed += 1
+        return removed
 
     def remove_all_but(self, wanted: set[str]) -> int:
         """Removes files that are not wanted, what a killed writer left aside included; returns how many."""

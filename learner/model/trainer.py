@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
 import numpy as np
@@ -203,10 +203,32 @@ class OnlineTrainer:
             self._apply(with_task(self._capture(), task_id, plan, self._seed))
             _log.info("network planned", dimensions=plan.dimensions, patch=plan.patch_DHW, spacing=plan.spacing_DHW)
 
-    def forget(self, key: str) -> None:
-        """Removes the example with that key from the replay memory. See :meth:`learner.ports.Trainer.forget`."""
-        self._memory.forget([key])
-        self._index_before = self._memory.index()  # its file goes with the next ``tidy``: done again, this needs none
+    def forget(self, keys: Iterable[str]) -> int:
+        """Removes examples from the replay memory. See :meth:`learner.ports.Trainer.forget`."""
+        forgotten = self._memory.forget(keys)
+        self._index_before = self._memory.index()  # their files go with the next ``tidy``: done again, this needs none
+        return forgotten
+
+    def start_over(self) -> frozenset[str]:
+        """Begins anew with what is remembered. See :meth:`learner.ports.Trainer.start_over`.
+
+        The plans are made anew, too; what an earlier network made of an example is not taken over.
+
+        Raises:
+            StoreError: if the replay memory cannot be written.
+        """
+
+        def work() -> frozenset[str]:
+            remembered = [stored for entry in self._memory.entries if (stored := self._memory.load(entry)) is not None]
+            if not remembered:
+                return frozenset()
+            rng = np.random.default_rng(self._seed).bit_generator.state
+            self._apply(replace(self._capture(), plans={}, steps=0, skipped=0, replay=[], rng=dict(rng)))
+            for stored in remembered:
+                self._memory.admit(self._store(stored.example()))
+            return frozenset(entry.key for entry in self._memory.entries)
+
+        return self._whole_or_not_at_all(work)
 
     def save(self) -> bytes:
         """The whole state as one file; loads without pickle, and on any device."""

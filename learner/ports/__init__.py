@@ -3,6 +3,7 @@
 from learner.ports.authors import Authors
 from learner.ports.clock import Clock
 from learner.ports.files import CaseFiles, CaseRecord
+from learner.ports.forgotten import Forgotten, ForgottenStudy
 from learner.ports.models import Checkpoints, Lesson, Lessons
 from learner.ports.numerics import GuidanceRule, LearnReport, Network, PriorCarrier, Propagator, Remembered, Trainer
 from learner.ports.store import (
@@ -18,6 +19,8 @@ __all__ = [
     "CaseRecord",
     "Checkpoints",
     "Clock",
+    "Forgotten",
+    "ForgottenStudy",
     "GuidanceRule",
     "Jobs",
     "LearnReport",

@@ -41,6 +41,10 @@ class Lessons(Protocol):
         """Records a case, or changes what is recorded of it; its place in the order stays."""
         ...
 
+    def release_older(self, before: float) -> int:
+        """Holds cases back no longer whose round is from before a time; returns how many there were."""
+        ...
+
     def drop(self, case_id: int) -> None:
         """Forgets that a model met a case; one that is not known is no error."""
         ...
@@ -49,10 +53,27 @@ class Lessons(Protocol):
 class Checkpoints(Protocol):
     """Versions of models. Of each model at most one serves, and one is the head, from which training goes on."""
 
-    def add(self, model_id: str, state: bytes, *, round_id: int, steps: int, facts: dict[str, object]) -> Checkpoint:
+    def add(
+        self, model_id: str, state: bytes, *, round_id: int, steps: int, facts: dict[str, object], anew: bool = False
+    ) -> Checkpoint:
         """Writes ``state`` to disk, synced and hashed, and records it as the newest version of the model, in shadow.
 
-        It becomes the head; the head before is its parent.
+        It becomes the head; the head before is its parent, unless it was trained ``anew``. Then it has none, and the fact
+        ``learned_cases`` lists the numbers of the cases that it was trained from.
+        """
+        ...
+
+    def marked(self) -> tuple[Checkpoint, ...]:
+        """Versions of all models that learned from a forgotten study and whose files are kept."""
+        ...
+
+    def drop_marked(self, model_id: str, *, all_of_them: bool) -> tuple[Checkpoint, ...]:
+        """Removes the files of versions that learned from a forgotten study, and returns these versions.
+
+        Args:
+            model_id: the model.
+            all_of_them: also the version that serves and the head; then none serves, and training goes on from the newest
+                that is not marked, or begins anew.
         """
         ...
 
@@ -86,7 +107,9 @@ class Checkpoints(Protocol):
         ...
 
     def prune(self, model_id: str) -> None:
-        """Removes the files of old versions; their records stay, and so do the files that may be needed.
+        """Removes the files of old versions, and files that no version has; records stay, and so do files that may be needed.
+
+        For the model's trainer, which alone writes such files.
 
         These are the newest ones, the head, the version that serves, and the latest that served before it.
         """

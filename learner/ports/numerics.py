@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -174,8 +174,16 @@ class Trainer(Protocol):
         """Takes an example into what is replayed, without training on it."""
         ...
 
-    def forget(self, key: str) -> None:
-        """Removes the example with that key from what is replayed; one that is not remembered is no error."""
+    def forget(self, keys: Iterable[str]) -> int:
+        """Removes the examples with these keys from what is replayed, and returns how many were; others are no error."""
+        ...
+
+    def start_over(self) -> frozenset[str]:
+        """Begins anew with what is remembered and nothing else: first weights, first random state, no steps.
+
+        Returns:
+            Keys of what is remembered; none, and everything as it was, if that is nothing.
+        """
         ...
 
     def save(self) -> bytes:

@@ -15,6 +15,7 @@ from learner.domain.job import Job, JobKind
 from learner.domain.task import Label, Task
 from learner.ports.authors import Authors
 from learner.ports.files import CaseFiles
+from learner.ports.forgotten import Forgotten
 from learner.ports.models import Checkpoints, Lessons
 
 
@@ -54,8 +55,8 @@ class Records(Protocol):
         """Digest of the instances with which the stable series was last taken in, or an empty string."""
         ...
 
-    def set_series_digest(self, series_instance_uid: str, digest: str) -> None:
-        """Remembers with which instances a stable series was taken in."""
+    def set_series_digest(self, series_instance_uid: str, study_instance_uid: str, digest: str) -> None:
+        """Remembers with which instances a stable series of a study was taken in."""
         ...
 
     def case(self, task_id: str, study_instance_uid: str, series_instance_uid: str, part: str = "") -> Case:
@@ -94,11 +95,25 @@ class Records(Protocol):
     def latest_rounds(self, task_id: str, count: int, *, but_of: int) -> tuple[int, ...]:
         """Numbers of the latest answered round of each of the last ``count`` cases of a task, newest first.
 
+        Rounds whose record was pruned are left out.
+
         Args:
             task_id: the task.
             count: cases at most.
             but_of: number of a case that is left out.
         """
+        ...
+
+    def superseded_rounds(self, before: float, limit: int) -> tuple[int, ...]:
+        """Some answered rounds from before a time that a later answer of their case replaced, and that are whole still."""
+        ...
+
+    def settled_rounds(self, before: float, limit: int) -> tuple[int, ...]:
+        """Some answered rounds of cases of which no round was taken in since a time, and whose record is kept still."""
+        ...
+
+    def image_series(self) -> tuple[tuple[str, str], ...]:
+        """Study and Series Instance UID of the images of each case, the newest case first."""
         ...
 
     def in_effect(self) -> tuple[Round, ...]:
@@ -269,6 +284,14 @@ class Jobs(Protocol):
         """Makes a blocked, parked or finished job ready again, with no attempt counted."""
         ...
 
+    def order(self, kind: JobKind, round_id: int, lane: str) -> bool:
+        """Adds a job, unless one of that kind and lane is to be done already; one that is over, or was given up, goes.
+
+        Returns:
+            Whether it was added.
+        """
+        ...
+
     def pending(self, kind: JobKind) -> int:
         """Number of jobs that are ready now or leased."""
         ...
@@ -305,6 +328,35 @@ class Store(Protocol):
     @property
     def authors(self) -> Authors:
         """Who stored what through the node."""
+        ...
+
+    @property
+    def forgotten(self) -> Forgotten:
+        """Studies that were forgotten."""
+        ...
+
+    def remove_leftovers(self) -> int:
+        """Removes files of answers and examples that no record names, or no more; for the thread that answers.
+
+        Returns:
+            Number of files removed.
+        """
+        ...
+
+    def scrub(self) -> None:
+        """Makes what was deleted from the records unreadable in their file.
+
+        Raises:
+            StoreError: it cannot be done now.
+        """
+        ...
+
+    def empty_log(self) -> None:
+        """The same for what was changed since ``scrub``.
+
+        Raises:
+            StoreError: it cannot be done now.
+        """
         ...
 
     def transaction(self) -> AbstractContextManager[None]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Hashable
 
@@ -25,6 +26,15 @@ def digest(array: Array) -> bytes:
     return whole.digest()
 
 
+_MEMORIES: weakref.WeakSet[Memory] = weakref.WeakSet()
+
+
+def clear_memories() -> None:
+    """Empties every memory of this process: a study is forgotten, and keys do not tell whose arrays they are of."""
+    for memory in list(_MEMORIES):
+        memory.clear()
+
+
 class Memory:
     """Arrays by key; those not used for longest go first. Safe to share between threads.
 
@@ -37,11 +47,18 @@ class Memory:
         self._kept: OrderedDict[Hashable, Array] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
+        _MEMORIES.add(self)
 
     @property
     def held_bytes(self) -> int:
         """How much is kept now."""
         return self._bytes
+
+    def clear(self) -> None:
+        """Keeps nothing."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
 
     def get(self, key: Hashable) -> Array | None:
         """What is kept under ``key``, read-only, or None."""

@@ -32,9 +32,11 @@ class LocalCheckpoints:
         self._keep = keep
         self._clock = clock
 
-    def add(self, model_id: str, state: bytes, *, round_id: int, steps: int, facts: dict[str, object]) -> Checkpoint:
+    def add(
+        self, model_id: str, state: bytes, *, round_id: int, steps: int, facts: dict[str, object], anew: bool = False
+    ) -> Checkpoint:
         """See :meth:`learner.ports.Checkpoints.add`."""
-        newest, head = self.versions(model_id)[:1], self.head(model_id)
+        newest, head = self.versions(model_id)[:1], None if anew else self.head(model_id)
         number = newest[0].number + 1 if newest else 1
         digest = hashlib.sha256(state).hexdigest()
         path = f"checkpoints/{model_id}/{number:06d}-{digest[:12]}.pt"
@@ -44,7 +46,8 @@ class LocalCheckpoints:
             self._db.run("UPDATE checkpoints SET head = 0 WHERE model_id = ? AND head", (model_id,))
             self._db.run(
                 "INSERT INTO checkpoints (name, model_id, number, parent, path, sha256, round_id, steps, created_at, facts, "
-                "head) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)",
+                "head, from_forgotten) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, "
+                "coalesce((SELECT from_forgotten FROM checkpoints WHERE name = ?4), 0))",
                 (name, model_id, number, parent, path, digest, round_id, steps, self._clock.now(), json.dumps(facts)),
             )
         return self._named(name)
@@ -86,6 +89,30 @@ class LocalCheckpoints:
             (CheckpointState.SERVING, json.dumps(tasks), checkpoint.name),
         )
 
+    def drop_marked(self, model_id: str, *, all_of_them: bool) -> tuple[Checkpoint, ...]:
+        """See :meth:`learner.ports.Checkpoints.drop_marked`."""
+        with self._db.transaction():
+            needed = () if all_of_them else (self.head(model_id), self.serving(model_id))
+            names = {one.name for one in needed if one is not None}
+            dropped = tuple(one for one in self.history(model_id) if one.from_forgotten and one.name not in names)
+            for one in dropped:
+                state = CheckpointState.ROLLED_BACK if one.state is CheckpointState.SERVING else one.state
+                self._db.run("UPDATE checkpoints SET kept = 0, head = 0, state = ? WHERE name = ?", (state, one.name))
+            if dropped and self.head(model_id) is None:
+                self._db.run(
+                    "UPDATE checkpoints SET head = 1 WHERE name = (SELECT name FROM checkpoints WHERE model_id = ? AND kept "
+                    "ORDER BY number DESC LIMIT 1)",
+                    (model_id,),
+                )
+        for one in dropped:
+            (self._folder / one.path).unlink(missing_ok=True)
+        return dropped
+
+    def marked(self) -> tuple[Checkpoint, ...]:
+        """See :meth:`learner.ports.Checkpoints.marked`."""
+        rows = self._db.rows("SELECT * FROM checkpoints WHERE from_forgotten AND kept ORDER BY model_id, number")
+        return tuple(_checkpoint(row) for row in rows)
+
     def prune(self, model_id: str) -> None:
         """See :meth:`learner.ports.Checkpoints.prune`."""
         kept, head, serving = self.history(model_id), self.head(model_id), self.serving(model_id)
@@ -94,7 +121,10 @@ class LocalCheckpoints:
         for old in kept:
             if old.name not in needed:
                 self._db.run("UPDATE checkpoints SET kept = 0 WHERE name = ?", (old.name,))
-                (self._folder / old.path).unlink(missing_ok=True)
+        recorded = {self._folder / one.path for one in self.history(model_id)}
+        for path in (self._folder / "checkpoints" / model_id).glob("*"):
+            if path not in recorded:
+                path.unlink(missing_ok=True)
 
     def head(self, model_id: str) -> Checkpoint | None:
         """See :meth:`learner.ports.Checkpoints.head`."""
@@ -152,4 +182,5 @@ def _checkpoint(row: sqlite3.Row) -> Checkpoint:
         gate=json.loads(row["gate"]),
         pinned=bool(row["pinned"]),
         kept=bool(row["kept"]),
+        from_forgotten=bool(row["from_forgotten"]),
     )

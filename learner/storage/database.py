@@ -108,7 +108,16 @@ CREATE TRIGGER flags_added AFTER INSERT ON flags BEGIN UPDATE revision SET numbe
 CREATE TRIGGER flags_changed AFTER UPDATE ON flags BEGIN UPDATE revision SET number = number + 1; END;
 """
 """A number that rises with everything that a person may want to see; a renewed lease is none of that."""
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6)
+_VERSION_7 = """
+CREATE TABLE forgotten (
+    place INTEGER PRIMARY KEY, study_key TEXT NOT NULL UNIQUE, study_uid TEXT NOT NULL, why TEXT NOT NULL,
+    asked_by TEXT NOT NULL, asked_at REAL NOT NULL, rounds TEXT NOT NULL, keys TEXT NOT NULL, results TEXT NOT NULL,
+    "left" INTEGER NOT NULL DEFAULT 0, purged_at REAL) STRICT;
+ALTER TABLE checkpoints ADD COLUMN from_forgotten INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE series ADD COLUMN study_uid TEXT NOT NULL DEFAULT '';
+UPDATE series SET study_uid = coalesce((SELECT study_uid FROM cases WHERE cases.series_uid = series.series_uid LIMIT 1), '');
+"""
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7)
 """What each version of the schema adds to the one before; never changed once released."""
 SCHEMA_VERSION = len(_MIGRATIONS)
 
@@ -152,6 +161,7 @@ class Database:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA secure_delete = ON")
             self._local.connection = connection
         return connection
 
@@ -182,6 +192,26 @@ class Database:
     def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
         """All rows."""
         return self.run(sql, parameters).fetchall()
+
+    def scrub(self) -> None:
+        """Makes what was deleted or overwritten unreadable: free pages go, and the write-ahead log is emptied.
+
+        Raises:
+            StoreError: others were reading for so long that the log could not be emptied; nothing is lost, call it again.
+        """
+        self.run("PRAGMA temp_store = MEMORY")  # no copy on disk
+        self.run("VACUUM")
+        self.empty_log()
+
+    def empty_log(self) -> None:
+        """Writes the write-ahead log into the file, and empties it.
+
+        Raises:
+            StoreError: as ``scrub``.
+        """
+        row = self.row("PRAGMA wal_checkpoint(TRUNCATE)")
+        if row is None or row[0]:
+            raise StoreError("the database's write-ahead log is in use and cannot be emptied now; it is tried again")
 
     def close(self) -> None:
         """Closes this thread's connection."""

@@ -76,6 +76,16 @@ class SqliteJobs:
             (JobState.READY, kind, round_id, JobState.BLOCKED, JobState.PARKED, JobState.DONE),
         )
 
+    def order(self, kind: JobKind, round_id: int, lane: str) -> bool:
+        """See :meth:`learner.ports.Jobs.order`."""
+        with self._db.transaction():
+            of_lane = "SELECT 1 FROM jobs WHERE kind = ? AND lane = ? AND state IN (?, ?)"
+            if self._db.row(of_lane, (kind, lane, JobState.READY, JobState.LEASED)) is not None:
+                return False
+            self._db.run("DELETE FROM jobs WHERE kind = ? AND lane = ?", (kind, lane))
+            self.add(kind, round_id, lane)
+            return True
+
     def release_all(self) -> None:
         """Makes leased jobs ready again; for a process that knows that nobody else works on the store."""
         self._db.run("UPDATE jobs SET state = ?, lease = '' WHERE state = ?", (JobState.READY, JobState.LEASED))

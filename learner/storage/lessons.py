@@ -29,6 +29,11 @@ class SqliteLessons:
             (lesson.case_id, lesson.model_id, lesson.task_id, lesson.site, lesson.round_id, int(lesson.held)),
         )
 
+    def release_older(self, before: float) -> int:
+        """See :meth:`learner.ports.Lessons.release_older`."""
+        older = "SELECT round_id FROM rounds WHERE received_at < ?"
+        return self._db.run(f"UPDATE lessons SET held = 0 WHERE held AND round_id IN ({older})", (before,)).rowcount  # noqa: S608
+
     def drop(self, case_id: int) -> None:
         """See :meth:`learner.ports.Lessons.drop`."""
         self._db.run("DELETE FROM lessons WHERE case_id = ?", (case_id,))

@@ -24,16 +24,16 @@ SELECT cases.case_id, task_id, study_uid, cases.series_uid AS image_uid, part, r
     (SELECT series_uid FROM results WHERE results.round_id = answer_id AND kind = ?4 LIMIT 1) AS prediction
 FROM latest JOIN cases USING (case_id) JOIN rounds AS last ON last.round_id = latest.round_id
 LEFT JOIN rounds AS answer ON answer.round_id = answer_id
-WHERE (?1 IS NULL OR task_id = ?1) ORDER BY latest.round_id DESC LIMIT ?2 OFFSET ?3
+WHERE (?1 IS NULL OR task_id = ?1) AND study_uid <> '' ORDER BY latest.round_id DESC LIMIT ?2 OFFSET ?3
 """
 _COUNT = """
-SELECT count(*) FROM cases WHERE (?1 IS NULL OR task_id = ?1)
+SELECT count(*) FROM cases WHERE (?1 IS NULL OR task_id = ?1) AND study_uid <> ''
 AND EXISTS (SELECT 1 FROM rounds WHERE rounds.case_id = cases.case_id)
 """
 _TROUBLE = """
 WITH trouble AS (
     SELECT round_id, job_id FROM jobs JOIN rounds USING (round_id)
-    WHERE kind IN ('respond', 'learn') AND rounds.state NOT IN ('waiting', 'refused') AND (jobs.state = 'parked'
+    WHERE rounds.state NOT IN ('waiting', 'refused') AND (jobs.state = 'parked'
         OR (jobs.state IN ('ready', 'leased') AND attempts > 0 AND jobs.reason <> ''))
     UNION ALL SELECT round_id, NULL FROM rounds WHERE state IN ('waiting', 'refused'))
 SELECT rounds.*, task_id, study_uid, cases.series_uid AS image_uid, part, jobs.kind AS job_kind, jobs.state AS job_state,
@@ -77,7 +77,7 @@ class Trouble:
     Attributes:
         round_: the round that it is about.
         case: its case, or None before it is known.
-        job: ``respond`` or ``learn``; empty where the round itself waits or is refused.
+        job: kind of the job; empty where the round itself waits or is refused.
         state: that of the job, else of the round.
         attempts: how often the job was begun.
         reason: why, with the remedy.

@@ -17,7 +17,7 @@ class JobView:
 
     Attributes:
         job_id: number.
-        kind: ``respond`` or ``learn``.
+        kind: ``respond``, ``learn``, ``forget`` or ``retrain``.
         round_id: the round that it is about.
         state: ``ready``, ``leased``, ``blocked``, ``done`` or ``parked``.
         attempts: how often it was begun.
@@ -54,9 +54,10 @@ class Queries:
         self._db = database
 
     def cases(self, task_id: str | None = None, limit: int = 200, offset: int = 0) -> list[Case]:
-        """Cases, newest first, of one task or of all."""
+        """Cases, newest first, of one task or of all; those of forgotten studies are left out."""
         rows = self._db.rows(
-            "SELECT * FROM cases WHERE (?1 IS NULL OR task_id = ?1) ORDER BY case_id DESC LIMIT ?2 OFFSET ?3",
+            "SELECT * FROM cases WHERE (?1 IS NULL OR task_id = ?1) AND study_uid <> '' "
+            "ORDER BY case_id DESC LIMIT ?2 OFFSET ?3",
             (task_id, limit, offset),
         )
         return [as_case(row) for row in rows]

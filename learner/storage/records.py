@@ -54,11 +54,12 @@ class SqliteRecords:
         row = self._db.row("SELECT digest FROM series WHERE series_uid = ?", (series_instance_uid,))
         return str(row["digest"]) if row else ""
 
-    def set_series_digest(self, series_instance_uid: str, digest: str) -> None:
+    def set_series_digest(self, series_instance_uid: str, study_instance_uid: str, digest: str) -> None:
         """See :meth:`learner.ports.Records.set_series_digest`."""
         self._db.run(
-            "INSERT INTO series VALUES (?, ?) ON CONFLICT (series_uid) DO UPDATE SET digest = excluded.digest",
-            (series_instance_uid, digest),
+            "INSERT INTO series (series_uid, study_uid, digest) VALUES (?, ?, ?) ON CONFLICT (series_uid) "
+            "DO UPDATE SET study_uid = excluded.study_uid, digest = excluded.digest",
+            (series_instance_uid, study_instance_uid, digest),
         )
 
     def case(self, task_id: str, study_instance_uid: str, series_instance_uid: str, part: str = "") -> Case:
@@ -117,10 +118,38 @@ class SqliteRecords:
         """See :meth:`learner.ports.Records.latest_rounds`."""
         rows = self._db.rows(
             "SELECT max(round_id) AS latest FROM rounds JOIN cases USING (case_id) WHERE task_id = ? AND case_id != ? "
-            "AND number > 0 AND state IN (?, ?) GROUP BY case_id ORDER BY latest DESC LIMIT ?",
+            "AND number > 0 AND state IN (?, ?) AND json_extract(facts, '$.pruned') IS NULL "
+            "GROUP BY case_id ORDER BY latest DESC LIMIT ?",
             (task_id, but_of, RoundState.COMPUTED, RoundState.ANSWERED, count),
         )
         return tuple(int(row["latest"]) for row in rows)
+
+    def superseded_rounds(self, before: float, limit: int) -> tuple[int, ...]:
+        """See :meth:`learner.ports.Records.superseded_rounds`."""
+        return self._aged("slimmed", "later.state IN ('computed', 'answered') AND later.number > rounds.number", before, limit)
+
+    def settled_rounds(self, before: float, limit: int) -> tuple[int, ...]:
+        """See :meth:`learner.ports.Records.settled_rounds`."""
+        return self._aged("pruned", "later.received_at >= ?1", before, limit, no_later=True)
+
+    def _aged(self, fact: str, later: str, before: float, limit: int, *, no_later: bool = False) -> tuple[int, ...]:
+        """Answered rounds without a fact, neither pruned, with (or without) another round of their case."""
+        rows = self._db.rows(
+            "SELECT round_id FROM rounds WHERE state = 'answered' AND answered_at < ?1 "  # noqa: S608 - our own literals
+            f"AND json_extract(facts, '$.{fact}') IS NULL AND json_extract(facts, '$.pruned') IS NULL "
+            f"AND {'NOT ' if no_later else ''}EXISTS (SELECT 1 FROM rounds AS later WHERE later.case_id = rounds.case_id "
+            f"AND {later}) ORDER BY round_id LIMIT ?2",
+            (before, limit),
+        )
+        return tuple(int(row["round_id"]) for row in rows)
+
+    def image_series(self) -> tuple[tuple[str, str], ...]:
+        """See :meth:`learner.ports.Records.image_series`."""
+        rows = self._db.rows(
+            "SELECT study_uid, series_uid FROM cases WHERE study_uid <> '' GROUP BY study_uid, series_uid "
+            "ORDER BY max(case_id) DESC"
+        )
+        return tuple((str(row["study_uid"]), str(row["series_uid"])) for row in rows)
 
     def in_effect(self) -> tuple[Round, ...]:
         """See :meth:`learner.ports.Records.in_effect`."""

@@ -13,13 +13,14 @@ from learner.storage.authors import SqliteAuthors
 from learner.storage.checkpoints import LocalCheckpoints
 from learner.storage.database import Database
 from learner.storage.files import LocalCaseFiles
+from learner.storage.forgotten import SqliteForgotten
 from learner.storage.jobs import SqliteJobs
 from learner.storage.lessons import SqliteLessons
 from learner.storage.overview import Overview
 from learner.storage.queries import Queries
 from learner.storage.records import SqliteRecords
 from learner.storage.sessions import SqliteSessions
-from learner.storage.sweep import FolderLock, sweep
+from learner.storage.sweep import OF_ANSWERS, FolderLock, sweep
 
 
 class SystemClock:
@@ -57,6 +58,7 @@ class LocalStore:
         self.accounts = SqliteAccounts(self._database, clock, digest)
         self.sessions = SqliteSessions(self._database, clock, digest)
         self.authors = SqliteAuthors(self._database, clock)
+        self.forgotten = SqliteForgotten(self._database, clock)
         self.overview = Overview(self._database)
         self._lock: FolderLock | None = None
 
@@ -72,6 +74,18 @@ class LocalStore:
         self._lock = FolderLock(self.folder)
         self.jobs.release_all()
         return sweep(self._database, self.folder)
+
+    def remove_leftovers(self) -> int:
+        """See :meth:`learner.ports.Store.remove_leftovers`."""
+        return sweep(self._database, self.folder, OF_ANSWERS)
+
+    def scrub(self) -> None:
+        """See :meth:`learner.ports.Store.scrub`."""
+        self._database.scrub()
+
+    def empty_log(self) -> None:
+        """See :meth:`learner.ports.Store.empty_log`."""
+        self._database.empty_log()
 
     def transaction(self) -> AbstractContextManager[None]:
         """See :meth:`learner.ports.Store.transaction`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from learner.errors import StoreError
@@ -33,22 +33,31 @@ class FolderLock:
         os.close(self._file)
 
 
-def sweep(database: Database, folder: Path) -> int:
-    """Removes what a killed process left behind: files half written, and whole ones that were never recorded.
+ALL = ("outbox", "examples", "rounds", "checkpoints")
+"""Folders in which each file is named by a record, or goes."""
+OF_ANSWERS = ("outbox", "examples", "rounds")
+"""Those that answers are written to, by one thread; the others are the trainer's."""
 
-    Call it while nothing else works on the folder.
+
+def sweep(database: Database, folder: Path, names: Collection[str] = ALL) -> int:
+    """Removes what a killed process left behind: files half written, and whole ones that no record names, or no more.
+
+    Args:
+        database: the records.
+        folder: the data folder.
+        names: folders below it; nothing else may write to them meanwhile.
 
     Returns:
         Number of files removed.
     """
     removed = 0
-    for path in _leftovers(database, folder):
+    for path in _leftovers(database, folder, names):
         path.unlink(missing_ok=True)
         removed += 1
     return removed
 
 
-def _leftovers(database: Database, folder: Path) -> Iterator[Path]:
+def _leftovers(database: Database, folder: Path, names: Collection[str]) -> Iterator[Path]:
     unsent = {row["path"] for row in database.rows("SELECT path FROM results WHERE sent_at IS NULL")}
     learning = {
         f"examples/{row['round_id']:08d}.npz"
@@ -57,11 +66,13 @@ def _leftovers(database: Database, folder: Path) -> Iterator[Path]:
     held = {f"examples/{row['round_id']:08d}.npz" for row in database.rows("SELECT round_id FROM lessons WHERE held")}
     rounds = {
         f"rounds/{row['round_id']:08d}.npz"
-        for row in database.rows("SELECT round_id FROM rounds WHERE state IN ('computed', 'answered')")
+        for row in database.rows(
+            "SELECT round_id FROM rounds WHERE state IN ('computed', 'answered') AND json_extract(facts, '$.pruned') IS NULL"
+        )
     }
     checkpoints = {row["path"] for row in database.rows("SELECT path FROM checkpoints WHERE kept")}
     wanted = unsent | learning | held | rounds | checkpoints
-    for name in ("outbox", "examples", "rounds", "checkpoints"):
+    for name in names:
         for path in (folder / name).rglob("*"):
             if path.is_file() and path.relative_to(folder).as_posix() not in wanted:
                 yield path

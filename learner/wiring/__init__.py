@@ -6,16 +6,19 @@ import hashlib
 import hmac
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
+from dicom_io.pacs.inbox import Inbox
+from dicom_io.pacs.port import Archive
 from dicom_io.whole_files import write_whole
 from learner.app.acceptance import Acceptance
 from learner.app.compute import Compute
+from learner.app.forgetting import ForgottenStudies, Purge
 from learner.app.gate import Gate, GateSettings
 from learner.app.images import SeriesImages
 from learner.app.intake import Intake
@@ -25,6 +28,8 @@ from learner.app.priors import PriorStudies
 from learner.app.refusal import Refusals
 from learner.app.respond import Respond, RespondSettings
 from learner.app.results import ResultSettings
+from learner.app.retention import Retention
+from learner.app.retention import RetentionSettings as KeptFor
 from learner.app.serving import LoadNetwork, ServingNetworks
 from learner.app.subject import Subjects
 from learner.app.task_choice import TaskChoice
@@ -35,11 +40,13 @@ from learner.domain.gate import Verdict
 from learner.domain.task import Task
 from learner.errors import ConfigurationError
 from learner.guidance import make_guidance_rule
+from learner.memory.files import ExampleFiles
 from learner.memory.replay import ReplayMemory
-from learner.node import Node
+from learner.node import Housekeeping, Node
 from learner.operations import compare_versions
 from learner.ports import GuidanceRule, Network, PriorCarrier, Propagator, Trainer
 from learner.propagation import make_propagator
+from learner.propagation.memory import clear_memories
 from learner.settings import ContractSettings, LearningSettings, Settings, load_tasks
 from learner.storage.store import LocalStore, SystemClock
 from learner.trainer_process import TrainerProcess, stop_with_parent
@@ -92,10 +99,13 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     images = SeriesImages(archive, settings.answer.image_cache_mb * _MIB)
     choice = TaskChoice(tasks, store, from_annotations=settings.tasks.from_annotations)
     key = case_key(settings.node.data)
+    housekeeping = build_housekeeping(settings, store, archive)
+    housekeeping.purge.clears(images.clear, clear_memories)
+    forgotten = housekeeping.forgotten
     links = PatientLinks(store, key) if settings.answer.from_prior_study else None
     priors = PriorStudies(links, archive, store, images) if links is not None else None
     compute = Compute(
-        Subjects(archive, store, images, choice, contract_names(settings.contract), priors),
+        Subjects(archive, store, images, choice, contract_names(settings.contract), priors, forgotten),
         store,
         propagator,
         ServingNetworks(store, network_loader(settings.answer.threads)),
@@ -110,8 +120,25 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     sink, mark = build_sink(settings.pacs, archive), next(iter(settings.contract.reviewed), "")
     respond = Respond(archive, sink, store, compute, respond_settings, SystemClock(), refusals)
     acceptance = Acceptance(archive, sink, store, images, tasks, mark, SystemClock())
-    intake, trainer = Intake(archive, store, tasks, links), TrainerProcess(configuration)
-    return Node(settings, store, tasks, intake, respond, trainer, scp, acceptance)
+    purges = settings.learning.on_pacs_delete == "purge"
+    intake = Intake(archive, store, tasks, links, forgotten, forgets_deleted=purges)
+    return Node(settings, store, tasks, intake, respond, TrainerProcess(configuration), scp, acceptance, housekeeping)
+
+
+def build_housekeeping(settings: Settings, store: LocalStore, archive: Archive) -> Housekeeping:
+    """What a node does between two answers, and what `apprentice forget` does where no node runs."""
+    replay = settings.node.data / "replay"
+
+    def forget_examples(keys: Collection[str]) -> int:
+        return sum(ExampleFiles(folder).remove_cases(keys) for folder in replay.glob("*"))
+
+    spool = archive.purge_study if isinstance(archive, Inbox) else None
+    retention = Retention(store, KeptFor(**settings.retention.model_dump()), SystemClock())
+    return Housekeeping(
+        ForgottenStudies(store, case_key(settings.node.data)),
+        Purge(store, archive, SystemClock(), forget_examples, spool),
+        retention,
+    )
 
 
 def contract_names(settings: ContractSettings) -> ContractNames:
@@ -126,7 +153,8 @@ def run_trainer(settings: Settings) -> None:
     store = build_store(settings)
     learn_settings = LearnSettings(settings.learning.steps, attempts=settings.answer.attempts)
     factory, gate = trainer_factory(settings, build_tasks(settings, store)), build_gate(settings, store)
-    learn = Learn(store, factory, gate, learn_settings, stop.is_set, stop.wait, SystemClock())
+    key = case_key(settings.node.data)
+    learn = Learn(store, factory, gate, learn_settings, stop.is_set, stop.wait, SystemClock(), key)
     worker = Worker("learn", learn.run_once, idle_s=0.5)
     worker.start()
     stop.wait()

@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def described(tmp_path: Path) -> dict[str, Any]:
-    node = SimpleNamespace(store=LocalStore(tmp_path), tasks=TaskBook([]), settings=Settings())
+    node = SimpleNamespace(store=LocalStore(tmp_path), tasks=TaskBook([]), settings=Settings(), housekeeping=None)
     return create_app(cast("Node", node), "").openapi()
 
 

@@ -46,7 +46,7 @@ function rollback(model, one, serving, act) {
 function table([model, versions], act) {
   const title = make("h3", {}, model.model_id, " ", make("small", {}, model.tasks.length > 1 ? `shared by ${model.tasks.join(", ")}` : ""));
   if (versions.length === 0) return [title, make("p", { class: "empty" }, "No version yet: the first is trained from the first answered annotation.")];
-  const rows = versions.map((one) => make("tr", { "data-version": one.name }, make("td", {}, one.name), make("td", {}, badge(one.state)),
+  const rows = versions.map((one) => make("tr", { "data-version": one.name }, make("td", {}, one.name), make("td", {}, badge(one.state), one.from_forgotten ? make("div", { class: "reason" }, "learned from a forgotten study") : null),
     make("td", { class: "number" }, String(one.steps)), make("td", { class: "number" }, moment(one.created_at)), verdict(one), figures(one),
     rollback(model.model_id, one, model.serving, act)));
   const known = limits.get(model.model_id) ?? FEW;

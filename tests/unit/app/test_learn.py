@@ -49,8 +49,9 @@ class CountingTrainer:
         assert task_id == "liver"
         return Blind()
 
-    def forget(self, key: str) -> None:
-        self.weights.append(f"without {key}")
+    def forget(self, keys: list[str]) -> int:
+        self.weights.append(f"without {keys[0]}")
+        return 1
 
     def save(self) -> bytes:
         return json.dumps(self.weights).encode()
@@ -76,7 +77,7 @@ class Machine:
 
         gate = Gate(self.store, lambda *_: pytest.fail("nothing serves"), GateSettings(cases=0))
         settings = LearnSettings(steps=3, yield_s=1.0)
-        return Learn(self.store, make, gate, settings, lambda: self.stop, self._wait, SystemClock())
+        return Learn(self.store, make, gate, settings, lambda: self.stop, self._wait, SystemClock(), str)
 
     def add(self, key: str) -> int:
         case = self.store.records.case("liver", "1.1", f"5.{key}")

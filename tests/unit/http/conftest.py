@@ -33,6 +33,7 @@ from learner.propagation import make_propagator
 from learner.settings import ApiSettings, NodeSettings, Settings
 from learner.storage.store import LocalStore, SystemClock
 from learner.trainer_process import TrainerProcess
+from learner.wiring import build_housekeeping
 
 TOKEN = "only-for-tests"
 TASK = Task(
@@ -63,7 +64,9 @@ def node(tmp_path: Path) -> Node:
         str,
     )
     respond = Respond(archive, archive, store, compute, RespondSettings(), SystemClock())
-    return Node(settings, store, tasks, Intake(archive, store, tasks), respond, TrainerProcess(tmp_path / "none.toml"))
+    intake, trainer = Intake(archive, store, tasks), TrainerProcess(tmp_path / "none.toml")
+    housekeeping = build_housekeeping(settings, store, archive)
+    return Node(settings, store, tasks, intake, respond, trainer, None, None, housekeeping)
 
 
 @dataclass(frozen=True)

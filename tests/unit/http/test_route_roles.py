@@ -58,6 +58,11 @@ TABLE: dict[Route, tuple[Role, int]] = {
     ("GET", "/api/tasks/{task_id}/next-cases"): (READER, 200),
     ("POST", "/api/training/pause"): (OPERATOR, 200),
     ("POST", "/api/training/resume"): (OPERATOR, 200),
+    ("POST", "/api/models/{model_id}/retrain"): (ADMIN, 409),
+    ("POST", "/api/models/{model_id}/drop-marked"): (ADMIN, 409),
+    ("GET", "/api/forgotten"): (OPERATOR, 200),
+    ("DELETE", "/api/studies/{study_uid}/forget"): (ADMIN, 404),
+    ("POST", "/api/studies/{study_uid}/forget"): (ADMIN, 202),
 }
 """The role that each route needs, and what it answers whoever has it, in a node where something happened."""
 VALUES = {

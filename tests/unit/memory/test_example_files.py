@@ -137,3 +137,15 @@ def test_what_the_network_foresaw_is_kept_apart(make_example: MakeExample, tmp_p
     np.testing.assert_allclose(stored.recalled_LDHW / 255, 0.25, atol=1 / 255)
     np.testing.assert_array_equal(stored.annotation().labels_DHW, example.annotation.labels_DHW)
     assert files.open(files.write(example)[0]).recalled_LDHW is None
+
+
+def test_the_files_of_a_case_go_whichever_round_and_index_they_are_of(make_example: MakeExample, tmp_path: Path) -> None:
+    files = ExampleFiles(tmp_path)
+    first, second, other = (files.write(make_example(key, seed=seed))[0] for key, seed in (("a", 1), ("a", 2), ("b", 3)))
+    (tmp_path / f"{'0' * 64}.npz").write_bytes(b"no example")
+    assert files.remove_cases([]) == 0
+    assert files.remove_cases(["a", "never"]) == 3  # what cannot be read may be of the case, and is of no use
+    assert [path.name for path in tmp_path.iterdir()] == [other]
+    assert files.open(other).header["key"] == "b"
+    assert ExampleFiles(tmp_path / "nothing").remove_cases(["a"]) == 0
+    assert first != second

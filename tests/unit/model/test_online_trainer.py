@@ -245,9 +245,31 @@ def test_a_forgotten_example_leaves_memory_and_disk(
     for number, key in enumerate(("first case", "second case")):
         trainer.learn(make_example(number, key=key), 1, _nothing)
     assert len(list(tmp_path.rglob("*.npz"))) == 2
-    trainer.forget("first case")
+    trainer.forget(["first case"])
     trainer.tidy()
     assert len(list(tmp_path.rglob("*.npz"))) == 1
     again = make_trainer()
     again.restore(trainer.save())
     assert again.learn(make_example(2, key="third case"), 1, _nothing).remembered == 2
+
+
+def test_a_model_that_starts_over_has_learned_from_what_it_remembers_and_nothing_else(
+    make_example: MakeExample, make_trainer: MakeTrainer
+) -> None:
+    taught, fresh = make_trainer(folder="one"), make_trainer(folder="two")
+    for number, key in enumerate(("forgotten", "a", "b")):
+        taught.learn(make_example(number, key=key), 2, _nothing)
+    assert taught.forget(["forgotten", "never met"]) == 1
+    assert taught.start_over() == frozenset({"a", "b"})
+    assert taught.steps == 0
+    for number, key in ((1, "a"), (2, "b")):
+        fresh.remember(make_example(number, key=key))
+    assert list(taught.plans) == list(fresh.plans)
+    untrained = [load_state(trainer.save()) for trainer in (taught, fresh)]
+    assert all(torch.equal(untrained[0].weights[name], untrained[1].weights[name]) for name in untrained[1].weights)
+    report = taught.rehearse(4, _nothing)
+    assert (report.steps, taught.steps, report.remembered) == (4, 4, 2)
+    taught.tidy()
+    assert b"forgotten" not in taught.save()
+    empty = make_trainer(folder="three")
+    assert empty.start_over() == frozenset()

@@ -169,3 +169,15 @@ def test_drawings_and_what_still_arrives_do_not_go(tmp_path: Path) -> None:
         now[0] += 60
         inbox.store(make_slices(1)[0])
         assert uids(drawing)[1] in {series.series_instance_uid for series in inbox.scan()}
+
+
+def test_a_study_is_purged_with_its_lines_and_nothing_else(tmp_path: Path) -> None:
+    gone, stays = make_slices(2), [changed(file, StudyInstanceUID="1.2.777") for file in make_slices(2)]
+    with closing(Inbox(tmp_path)) as inbox:
+        uid, other = store(inbox, gone), store(inbox, stays)
+        inbox.purge_study(inbox.find_series(uid).study_instance_uid)
+        assert [one.series_instance_uid for one in inbox.scan()] == [other]
+        content = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+        for file in gone:
+            assert not any(name.encode() in content for name in uids(file))
+        assert uids(stays[0])[0].encode() in content

@@ -10,7 +10,7 @@ import pytest
 
 from dicom_io.annotation import SparseAnnotation
 from learner.propagation.inverse_search import InverseSearch
-from learner.propagation.memory import Memory, digest
+from learner.propagation.memory import Memory, clear_memories, digest
 from learner.propagation.methods import chained, torch_flow
 from learner.propagation.slices import Slices
 from learner.propagation.torch_flow import TorchFlow
@@ -142,3 +142,13 @@ def test_a_device_that_is_none_is_refused(tube: Phantom, annotate: Annotate) -> 
     image, truth = tube
     with pytest.raises(ValueError, match="use auto, cpu or cuda"):
         torch_flow("abacus").propagate(image, SPACING, annotate(truth, [0, 4]))
+
+
+def test_all_memories_are_emptied_at_once() -> None:
+    memories = [Memory(100) for _ in range(2)]
+    for memory in memories:
+        memory.put("flow", np.zeros(10, dtype=np.uint8))
+    clear_memories()
+    assert [(memory.get("flow"), memory.held_bytes) for memory in memories] == [(None, 0), (None, 0)]
+    memories[0].put("flow", np.zeros(100, dtype=np.uint8))
+    assert memories[0].get("flow") is not None

@@ -19,7 +19,9 @@ CREATE TABLE rounds (
     source_uid TEXT NOT NULL DEFAULT '', state TEXT NOT NULL, case_id INTEGER REFERENCES cases, number INTEGER,
     reason TEXT NOT NULL DEFAULT '', reader TEXT NOT NULL DEFAULT '', checkpoint TEXT NOT NULL DEFAULT '',
     received_at REAL NOT NULL, answered_at REAL, facts TEXT NOT NULL DEFAULT '{}') STRICT;
+CREATE TABLE series (series_uid TEXT PRIMARY KEY, digest TEXT NOT NULL) STRICT;
 INSERT INTO cases VALUES (7, 'liver', '1.1', '5.1');
+INSERT INTO series VALUES ('5.1', 'a digest'), ('5.2', 'another');
 INSERT INTO rounds (round_id, trigger_uid, series_uid, state, case_id, number, received_at)
     VALUES (3, 'a', '9.1', 'answered', 7, 1, 1000.0);
 CREATE TABLE jobs (
@@ -93,3 +95,17 @@ def test_what_was_kept_before_patients_were_linked_stays_and_can_be_linked(tmp_p
         store.records.set_patient(study, "key of a patient")
     assert [r.round_id for r in store.records.drawn_before("liver", "1.2")] == [3]
     assert store.records.drawn_before("liver", "1.1") == ()
+
+
+def test_the_study_of_series_that_were_taken_in_is_known_where_they_have_a_case(tmp_path: Path) -> None:
+    path = tmp_path / "apprentice.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(VERSION_1)
+    connection.close()
+    store = LocalStore(tmp_path)
+    rows = store._database.rows("SELECT series_uid, study_uid, digest FROM series ORDER BY series_uid")
+    assert [tuple(row) for row in rows] == [("5.1", "1.1", "a digest"), ("5.2", "", "another")]
+    store.records.set_series_digest("5.2", "1.2", "a third")
+    assert store.records.series_digest("5.2") == "a third"
+    assert [one.from_forgotten for one in store.checkpoints.versions("liver")] == [False, False]
+    assert store.forgotten.all() == ()

@@ -1,0 +1,126 @@
+"""Routes about what is to be forgotten: studies, and what models learned from them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi import Path as InPath
+from pydantic import BaseModel, ConfigDict, Field
+
+from learner import operations
+from learner.app.forgetting import ASKED
+from learner.domain.user import User
+from learner.http.models import CheckpointView
+from learner.node import Housekeeping, Node
+from learner.ports import ForgottenStudy
+from learner.storage.store import LocalStore
+
+StudyUid = Annotated[str, InPath(max_length=64, pattern=r"^[0-9]+(\.[0-9]+)*$", description="Study Instance UID.")]
+ModelName = Annotated[str, InPath(max_length=40)]
+
+
+class ForgottenView(BaseModel):
+    """A study that is forgotten, or about to be; its UID is not kept."""
+
+    model_config = ConfigDict(frozen=True)
+    order: int = Field(description="Number of the order.")
+    why: str = Field(description="`asked`, or `deleted in the archive`.")
+    asked_by: str = Field(description="Who asked; empty where that is not known.")
+    asked_at: float = Field(description="POSIX time.")
+    rounds: tuple[int, ...] = Field(description="Numbers of its rounds.")
+    purged_at: float | None = Field(description="POSIX time from which on nothing of it is in the store; null before.")
+    results_to_delete: int = Field(description="Series of results that are still to be deleted in the archive.")
+    results_left: int = Field(description="Series of results that the archive does not delete.")
+    trainer_done: bool = Field(description="Whether the trainers' replay memories have forgotten it.")
+    marked: tuple[str, ...] = Field(
+        (), description="Versions, of all models, that learned from a forgotten study and are kept."
+    )
+
+    @classmethod
+    def of(cls, study: ForgottenStudy, store: LocalStore) -> ForgottenView:
+        """The view of an order, with all versions that are marked."""
+        return cls(
+            order=study.place,
+            why=study.why,
+            asked_by=study.asked_by,
+            asked_at=study.asked_at,
+            rounds=study.rounds,
+            purged_at=study.purged_at,
+            results_to_delete=len(study.results),
+            results_left=study.left,
+            trainer_done=not study.keys,
+            marked=tuple(one.name for one in store.checkpoints.marked()),
+        )
+
+
+class Lifted(BaseModel):
+    """A study may be taken in again."""
+
+    lifted: bool = True
+
+
+class Ordered(BaseModel):
+    """A model is going to be trained anew."""
+
+    ordered: bool = True
+
+
+def forget_router(node: Node) -> APIRouter:
+    """The routes."""
+    router = APIRouter()
+    _add_studies(router, node)
+    _add_models(router, node)
+    return router
+
+
+def _add_studies(router: APIRouter, node: Node) -> None:
+    store = node.store
+
+    @router.get("/forgotten", tags=["forgetting"])
+    def forgotten() -> list[ForgottenView]:
+        """Studies that are forgotten, newest order first, and what is left to do."""
+        return [ForgottenView.of(one, store) for one in store.forgotten.all()]
+
+    @router.post("/studies/{study_uid}/forget", status_code=202, tags=["forgetting"])
+    def forget(
+        study_uid: StudyUid,
+        request: Request,
+        keep_results: Annotated[bool, Query(description="Leave the study's results in the archive.")] = False,
+    ) -> ForgottenView:
+        """Forget a study for good: all that was drawn, answered and remembered of it. Its versions are marked.
+
+        The work is done between two answers, and goes on after a restart; `GET /api/forgotten` tells how far it is.
+        """
+        user: User = request.state.user
+        order = _housekeeping(node).forgotten.order(study_uid, why=ASKED, asked_by=user.name, results=not keep_results)
+        node.answer_now()
+        return ForgottenView.of(order, store)
+
+    @router.delete("/studies/{study_uid}/forget", tags=["forgetting"])
+    def lift(study_uid: StudyUid) -> Lifted:
+        """Let a forgotten study be taken in again, as if it had never been seen; 404 if it is not forgotten."""
+        operations.lift(_housekeeping(node).forgotten, study_uid)
+        node.reconcile_soon()
+        return Lifted()
+
+
+def _add_models(router: APIRouter, node: Node) -> None:
+    store = node.store
+
+    @router.post("/models/{model_id}/retrain", status_code=202, tags=["models"])
+    def retrain(model_id: ModelName) -> Ordered:
+        """Train a model anew from what it remembers: a new version, which has to pass the gate. 409 if that cannot be."""
+        operations.retrain(store, model_id)
+        return Ordered()
+
+    @router.post("/models/{model_id}/drop-marked", tags=["models"])
+    def drop_marked(model_id: ModelName) -> list[CheckpointView]:
+        """Remove the files of versions that learned from a forgotten study. 409 if there are none, or only needed ones."""
+        return [CheckpointView.of(one) for one in operations.drop_marked(store, model_id)]
+
+
+def _housekeeping(node: Node) -> Housekeeping:
+    if node.housekeeping is None:
+        raise HTTPException(503, "this node was made without what forgets studies")
+    return node.housekeeping
