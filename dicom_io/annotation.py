@@ -35,6 +35,8 @@ class AnnotationHeader:
         content_label: Content Label, Structure Set Label or the title of an SR; empty where absent.
         content_description: Content Description or Structure Set Description; empty where absent.
         station: Station Name (0008,1010), empty where absent.
+        model: Manufacturer's Model Name (0008,1090), empty where absent.
+        application_entity: Source Application Entity Title (0002,0016), empty where absent.
     """
 
     sop_instance_uid: str
@@ -53,6 +55,8 @@ class AnnotationHeader:
     content_label: str = ""
     content_description: str = ""
     station: str = ""
+    model: str = ""
+    application_entity: str = ""
 
 
 @dataclass(frozen=True, eq=False)

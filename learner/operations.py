@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from learner.app.gate import Gate
 from learner.app.learn import PAUSED
+from learner.domain.audit import Event
 from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.gate import Verdict
@@ -67,8 +68,13 @@ def find_round(store: LocalStore, round_id: int) -> Round:
         raise NoSuchRound(round_id) from None
 
 
-def retry_round(store: LocalStore, round_id: int) -> Round:
+def retry_round(store: LocalStore, round_id: int, by: str = "") -> Round:
     """Takes up again what was given up: a refused or withdrawn round, a parked respond or learn job.
+
+    Args:
+        store: of the node.
+        round_id: number of the round.
+        by: who wants it; empty where nobody is signed in.
 
     Returns:
         The round as it stands now.
@@ -82,12 +88,14 @@ def retry_round(store: LocalStore, round_id: int) -> Round:
         if round_.state in _RETRIED_FROM:
             store.records.apply(round_id, RoundEvent.RETRIED, reason="")
             store.jobs.reopen(JobKind.RESPOND, round_id)
+            store.audit.record(Event.RETRIED, round_id=round_id, by=by)
             return store.records.find_round(round_id)
         parked = [job for job in store.queries.jobs_of(round_id) if job.state == JobState.PARKED]
         if not parked:
             raise NothingToRetry(f"round {round_id} is {round_.state}: {_WHY_NOT[round_.state]}; there is nothing to retry")
         for job in parked:
             store.jobs.reopen(JobKind(job.kind), round_id)
+        store.audit.record(Event.RETRIED, round_id=round_id, by=by)
         return round_
 
 
@@ -96,14 +104,21 @@ def training_paused(store: LocalStore) -> bool:
     return store.records.flag(PAUSED) == "yes"
 
 
-def pause_training(store: LocalStore) -> None:
+def pause_training(store: LocalStore, by: str = "") -> None:
     """Holds training back; a job in hand is given back after its step. Answers go on."""
-    store.records.set_flag(PAUSED, "yes")
+    _set_paused(store, "yes", Event.PAUSED, by)
 
 
-def resume_training(store: LocalStore) -> None:
+def resume_training(store: LocalStore, by: str = "") -> None:
     """Lets training go on."""
-    store.records.set_flag(PAUSED, "")
+    _set_paused(store, "", Event.RESUMED, by)
+
+
+def _set_paused(store: LocalStore, value: str, event: Event, by: str) -> None:
+    with store.transaction():
+        if store.records.flag(PAUSED) != value:
+            store.records.set_flag(PAUSED, value)
+            store.audit.record(event, by=by)
 
 
 def find_version(store: LocalStore, model_id: str, name: str) -> Checkpoint:
@@ -125,7 +140,7 @@ def find_version(store: LocalStore, model_id: str, name: str) -> Checkpoint:
     raise NoSuchVersion(f"model {model_id} has no version {name}; `apprentice versions {model_id}` lists them")
 
 
-def roll_back(store: LocalStore, model_id: str, name: str = "", *, retrain: bool = False) -> Checkpoint:
+def roll_back(store: LocalStore, model_id: str, name: str = "", *, retrain: bool = False, by: str = "") -> Checkpoint:
     """Lets an earlier version serve, until a later one is clearly better.
 
     Args:
@@ -133,6 +148,7 @@ def roll_back(store: LocalStore, model_id: str, name: str = "", *, retrain: bool
         model_id: the model.
         name: the version; the one that served before if empty.
         retrain: whether training goes on from it, too.
+        by: who wants it; empty where nobody is signed in.
 
     Raises:
         NoSuchVersion.
@@ -143,6 +159,8 @@ def roll_back(store: LocalStore, model_id: str, name: str = "", *, retrain: bool
         target = find_version(store, model_id, name) if name else _served_before(store, model_id, serving)
         if serving is not None and target.name == serving.name and not retrain:
             raise NothingToRollBack(f"{target.name} serves already; there is nothing to roll back")
+        before = serving.name if serving is not None else ""
+        store.audit.record(Event.ROLLED_BACK, version=target.name, model=model_id, instead_of=before, retrain=retrain, by=by)
         return store.checkpoints.roll_back(target, retrain=retrain)
 
 

@@ -10,7 +10,9 @@ from dataclasses import asdict, dataclass, field, replace
 import structlog
 
 from learner.app.attempts import retry_or_park
+from learner.app.audit import note_verdict, note_version
 from learner.app.gate import Evidence, Gate, Placement
+from learner.domain.audit import Event
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import Verdict
@@ -222,10 +224,23 @@ class Learn:
                 store.lessons.put(lesson)
             for lesson in dropped:
                 store.lessons.drop(lesson.case_id)
+            self._note(work, placement, checkpoint)
             store.jobs.finish(job)
         self._in_hand[work.model_id] = _InHand(work.trainer, checkpoint)
         self._clear_up(work, before)
         self._tell(work, placement)
+
+    def _note(self, work: _Work, placement: Placement | None, checkpoint: Checkpoint | None) -> None:
+        """What a job came to, for the audit record."""
+        audit, job = self._store.audit, work.job
+        if placement is not None and placement.lesson.held:
+            audit.record(Event.HELD_BACK, round_id=job.round_id, model=work.model_id, job=job.job_id)
+        if placement is None and work.state is None:
+            audit.record(Event.FORGOTTEN, round_id=job.round_id, model=work.model_id, job=job.job_id)
+        if checkpoint is not None and work.state is not None:
+            note_version(audit, Event.FORGOTTEN if placement is None else Event.LEARNED, checkpoint, job.job_id, job.round_id)
+        if checkpoint is not None and work.verdict is not None:
+            note_verdict(audit, work.head if work.on_head and work.head is not None else checkpoint, work.verdict)
 
     def _added(self, work: _Work) -> Checkpoint | None:
         """The head after the job, judged if it was."""

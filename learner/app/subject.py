@@ -15,6 +15,7 @@ from dicom_io.pacs.port import SeriesStatus, Source
 from dicom_io.read_annotation import inspect, read_annotation
 from dicom_io.results import MACHINE_MADE, MANUFACTURER
 from dicom_io.volume import ImageSeries
+from learner.app.audit import drawn_by, reaction_of
 from learner.app.images import SeriesImages, first_image, images_of
 from learner.app.priors import PriorStudies
 from learner.app.task_choice import TaskChoice
@@ -31,6 +32,7 @@ from learner.domain.contract import (
 )
 from learner.domain.example import Withdrawal
 from learner.domain.prior import PriorStudy
+from learner.domain.reaction import Reaction
 from learner.domain.task import Task
 from learner.domain.trigger import instance_of, withdrawn_round
 from learner.ports import CaseRecord, Store
@@ -52,12 +54,14 @@ class NothingNew(Exception):
     Args:
         why: one clause.
         case_id: the case, where a drawing of it was saved again.
+        reaction: what the reader did with an answer by that.
         **facts: what is to be noted of the round.
     """
 
-    def __init__(self, why: str, case_id: int | None = None, **facts: object) -> None:
+    def __init__(self, why: str, case_id: int | None = None, reaction: Reaction | None = None, **facts: object) -> None:
         super().__init__(why)
         self.case_id = case_id
+        self.reaction = reaction
         self.facts = facts
 
 
@@ -91,6 +95,7 @@ class Subject:
         number: round of the case.
         facts: what was found in reading.
         prior: what readers left of another study of the same patient, looked for in round 0 alone; or None.
+        reaction: what its reader did with an answer, or None.
     """
 
     case: Case
@@ -104,6 +109,7 @@ class Subject:
     number: int
     facts: dict[str, object]
     prior: PriorStudy | None = None
+    reaction: Reaction | None = None
 
     @property
     def acquired(self) -> frozenset[int]:
@@ -168,7 +174,9 @@ class Subjects:
         """An annotation object."""
         file = self._source.fetch(instance_of(round_.trigger_uid))
         header = self._with_reader(inspect(file))
-        self._store.records.note_facts(round_.round_id, annotation_uid=header.sop_instance_uid)
+        self._store.records.note_facts(
+            round_.round_id, annotation_uid=header.sop_instance_uid, drawn_by=drawn_by(header)
+        )
         if self._store.records.is_own_object(header.sop_instance_uid):
             raise NothingNew("this object is a result of this node")
         series = self.image_series(header)
@@ -181,9 +189,9 @@ class Subjects:
         task = self._tasks.for_drawing(series, drawing)
         case = self._store.records.case(task.task_id, series.study_instance_uid, series.series_instance_uid, images.part)
         earlier = self._earlier(case, task, images)
-        answers = [_earlier_answer(record) for _, record in earlier]
+        answers = [_earlier_answer(r, record) for r, record in earlier]
         found = interpret(drawing, task, answers, self._names, acquired_slices(images))
-        new = _new_knowledge(found, header, _combined(earlier), case)
+        new = _new_knowledge(found, header, _combined(earlier), case, answers)
         drawings = [*_drawings(earlier), new]
         return Subject(
             case=case,
@@ -203,6 +211,7 @@ class Subjects:
                 "remarks": [*images.remarks, *drawing.remarks, *found.remarks],
                 "first_image": [images.slices[0].sop_instance_uid, images.slices[0].frame_number],
             },
+            reaction=reaction_of(found, answers, new),
         )
 
     def _with_reader(self, header: AnnotationHeader) -> AnnotationHeader:
@@ -282,7 +291,11 @@ def acquired_slices(images: ImageSeries) -> frozenset[int]:
 
 
 def _new_knowledge(
-    found: Interpretation, header: AnnotationHeader, before: SparseAnnotation | None, case: Case
+    found: Interpretation,
+    header: AnnotationHeader,
+    before: SparseAnnotation | None,
+    case: Case,
+    answers: Sequence[EarlierAnswer],
 ) -> SparseAnnotation:
     """What an object adds.
 
@@ -294,7 +307,8 @@ def _new_knowledge(
         raise EmptyAnnotation(f"object {header.sop_instance_uid}", "nothing is drawn in it", "Draw at least one slice.")
     if found.annotation is None or adds_nothing(before, found.annotation):
         why = "saved without any change to what is known already"
-        raise NothingNew(why, case.case_id, edited=found.edited, remarks=list(found.remarks))
+        reaction = reaction_of(found, answers, None)
+        raise NothingNew(why, case.case_id, reaction, edited=found.edited, remarks=list(found.remarks))
     return found.annotation
 
 
@@ -325,6 +339,6 @@ def _made_by_a_node(drawing: Drawing) -> bool:
     return drawing.header.manufacturer == MANUFACTURER and (machine_made or drawing.header.modality == "SR")
 
 
-def _earlier_answer(record: CaseRecord) -> EarlierAnswer:
+def _earlier_answer(round_: Round, record: CaseRecord) -> EarlierAnswer:
     drawn = record.annotation.planes_of() if record.annotation is not None else ()
-    return EarlierAnswer(record.labels_DHW, frozenset(drawn))
+    return EarlierAnswer(record.labels_DHW, frozenset(drawn), round_.round_id)

@@ -13,6 +13,7 @@ from typing import Protocol
 from learner.domain.case import Case, Round, RoundEvent
 from learner.domain.job import Job, JobKind
 from learner.domain.task import Label, Task
+from learner.ports.audit import Audit
 from learner.ports.authors import Authors
 from learner.ports.files import CaseFiles
 from learner.ports.models import Checkpoints, Lessons
@@ -308,6 +309,11 @@ class Store(Protocol):
     @property
     def authors(self) -> Authors:
         """Who stored what through the node."""
+        ...
+
+    @property
+    def audit(self) -> Audit:
+        """What happened, for good."""
         ...
 
     def transaction(self) -> AbstractContextManager[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -30,10 +30,12 @@ class EarlierAnswer:
     Attributes:
         labels_DHW: uint8 labels as they went to the archive.
         drawn: slices that were drawn by a reader when it was made: those repeat the reader, not us.
+        round_id: the round whose answer it is; 0 where that does not matter.
     """
 
     labels_DHW: LabelArray
     drawn: frozenset[int]
+    round_id: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +119,7 @@ def _restricted(answer: EarlierAnswer, numbers: Collection[int]) -> EarlierAnswe
     """An answer with the labels ``numbers`` alone; a viewer may save some of our segments only."""
     kept = np.zeros(256, np.uint8)
     kept[list(numbers)] = list(numbers)
-    return EarlierAnswer(kept[answer.labels_DHW], answer.drawn)
+    return replace(answer, labels_DHW=kept[answer.labels_DHW])
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,6 +26,7 @@ class Interpretation:
         remarks: what was understood in a way that the reader may not expect, one sentence each.
         share_changed: voxels that the reader changed over those of the answer that was edited, in [0, 1].
         accepted: whether the reader accepted predicted slices as they are.
+        origin: the round whose answer was edited or saved again; 0 where there is none.
     """
 
     annotation: SparseAnnotation | None
@@ -34,6 +35,7 @@ class Interpretation:
     remarks: tuple[str, ...] = ()
     share_changed: float = 0.0
     accepted: bool = False
+    origin: int = 0
 
 
 def interpret(
@@ -78,7 +80,12 @@ def interpret(
         remarks=tuple(_remarks(said, drawn, drawing, task)),
         share_changed=0.0 if ours else max(drawn.change.share, strokes.change.share),
         accepted=annotation is not None and any(plane.kind is PlaneKind.CONFIRMED for plane in annotation.planes),
+        origin=_origin(drawn) or _origin(strokes),
     )
+
+
+def _origin(shown: Compared) -> int:
+    return shown.change.origin.round_id if shown.change.origin is not None else 0
 
 
 def _shows_ours(said: Sorted, drawing: Drawing) -> bool:
