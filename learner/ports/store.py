@@ -156,6 +156,10 @@ class Records(Protocol):
         """
         ...
 
+    def shown_results(self, kind: str) -> tuple[ResultRecord, ...]:
+        """Results of that kind, of the newest answer of each case, that stand in the archive as far as is known."""
+        ...
+
     def mark_sent(self, sop_instance_uid: str) -> None:
         """The object stands in the archive."""
         ...

@@ -214,6 +214,15 @@ class SqliteRecords:
         )
         return tuple(_result(row) for row in rows)
 
+    def shown_results(self, kind: str) -> tuple[ResultRecord, ...]:
+        """See :meth:`learner.ports.Records.shown_results`."""
+        rows = self._db.rows(
+            "SELECT * FROM results WHERE kind = ? AND sent_at IS NOT NULL AND deleted_at IS NULL AND round_id IN "
+            "(SELECT max(round_id) FROM rounds WHERE state IN ('computed', 'answered') GROUP BY case_id) ORDER BY round_id",
+            (kind,),
+        )
+        return tuple(_result(row) for row in rows)
+
     def mark_sent(self, sop_instance_uid: str) -> None:
         """See :meth:`learner.ports.Records.mark_sent`."""
         self._db.run("UPDATE results SET sent_at = ? WHERE sop_uid = ?", (self._clock.now(), sop_instance_uid))

@@ -10,6 +10,7 @@ from learner.errors import StoreError
 from learner.ports import Clock
 from learner.storage.accounts import KeyedHash, SqliteAccounts
 from learner.storage.audit import SqliteAudit
+from learner.storage.audit_history import take_over_history
 from learner.storage.authors import SqliteAuthors
 from learner.storage.checkpoints import LocalCheckpoints
 from learner.storage.database import Database
@@ -60,6 +61,7 @@ class LocalStore:
         self.sessions = SqliteSessions(self._database, clock, digest)
         self.authors = SqliteAuthors(self._database, clock)
         self.overview = Overview(self._database)
+        take_over_history(self._database, self.audit)
         self._lock: FolderLock | None = None
 
     def take(self) -> int:
