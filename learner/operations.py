@@ -19,6 +19,7 @@ from learner.errors import ApprenticeError
 from learner.storage.store import LocalStore
 
 _RETRIED_FROM = (RoundState.REFUSED, RoundState.WITHDRAWN)
+_LONGEST_NUMBER = 19
 _WHY_NOT = {
     RoundState.WAITING: "it waits for its images and is answered once they are in the archive",
     RoundState.QUEUED: "it is to be answered already",
@@ -31,7 +32,7 @@ _WHY_NOT = {
 class NoSuchRound(ApprenticeError):
     """There is no round of that number."""
 
-    def __init__(self, round_id: int) -> None:
+    def __init__(self, round_id: int | str) -> None:
         super().__init__(f"there is no round {round_id}; `apprentice rounds` lists them")
 
 
@@ -66,6 +67,20 @@ def find_round(store: LocalStore, round_id: int) -> Round:
         return store.records.find_round(round_id)
     except (KeyError, OverflowError):
         raise NoSuchRound(round_id) from None
+
+
+def find_answer(store: LocalStore, which: str) -> Round:
+    """A round by its number, or by the SOP Instance UID of one of its results or of its annotation.
+
+    Raises:
+        NoSuchRound.
+    """
+    if which.isdecimal() and len(which) < _LONGEST_NUMBER:
+        return find_round(store, int(which))
+    found = store.queries.find_result(which) or store.queries.find_trigger(which)
+    if found is None:
+        raise NoSuchRound(which)
+    return found
 
 
 def retry_round(store: LocalStore, round_id: int, by: str = "") -> Round:

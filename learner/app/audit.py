@@ -43,9 +43,7 @@ def drawn_facts(drawing: SparseAnnotation | None, annotation: SparseAnnotation |
     }
 
 
-def reaction_of(
-    found: Interpretation, answers: Sequence[EarlierAnswer], added: SparseAnnotation | None
-) -> Reaction | None:
+def reaction_of(found: Interpretation, answers: Sequence[EarlierAnswer], added: SparseAnnotation | None) -> Reaction | None:
     """What the reader of an object did with an answer of its case.
 
     Args:

@@ -174,9 +174,7 @@ class Subjects:
         """An annotation object."""
         file = self._source.fetch(instance_of(round_.trigger_uid))
         header = self._with_reader(inspect(file))
-        self._store.records.note_facts(
-            round_.round_id, annotation_uid=header.sop_instance_uid, drawn_by=drawn_by(header)
-        )
+        self._store.records.note_facts(round_.round_id, annotation_uid=header.sop_instance_uid, drawn_by=drawn_by(header))
         if self._store.records.is_own_object(header.sop_instance_uid):
             raise NothingNew("this object is a result of this node")
         series = self.image_series(header)

@@ -11,7 +11,16 @@ import typer
 
 from learner import operations
 from learner.app.serving import serving_version
-from learner.cli.console import DEFAULT_CONFIGURATION, AsJson, Configuration, at_the_shell, console, open_store, print_json, table
+from learner.cli.console import (
+    DEFAULT_CONFIGURATION,
+    AsJson,
+    Configuration,
+    at_the_shell,
+    console,
+    open_store,
+    print_json,
+    table,
+)
 from learner.domain.case import Round, RoundState
 from learner.http.models import RoundView, TaskView
 from learner.storage.store import LocalStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,6 +17,8 @@ PERSONAL = frozenset(
     {"by", "account", "client", "reader", "station", "annotation", "study", "series", "results", "made_from", "prior_study"}
 )
 """Facts that name a person, a machine or an object. The chain holds pseudonyms of them, so that they can be purged."""
+PEOPLE = frozenset({"by", "account", "client", "reader"})
+"""Those of them that name people, or where they sit."""
 OBJECTS = frozenset({"annotation", "study", "series", "results", "made_from", "prior_study"})
 """Those of them that name objects: what is purged with a study. People and machines have other studies."""
 
@@ -74,6 +76,11 @@ class Entry:
     digest: str
 
 
+def nameless(entry: Entry) -> Entry:
+    """The entry without the names of people."""
+    return replace(entry, facts=with_words(entry.facts, lambda _name: "", PEOPLE))
+
+
 @dataclass(frozen=True, slots=True)
 class Verification:
     """Whether the record is as it was written.
@@ -102,9 +109,9 @@ def chained(before: str, number: int, at: float, event: str, round_id: int | Non
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def with_words(facts: Mapping[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """The facts with each text of the personal ones replaced."""
-    return {name: _each(value, change) if name in PERSONAL else value for name, value in facts.items()}
+def with_words(facts: Mapping[str, Any], change: Callable[[str], str], names: frozenset[str] = PERSONAL) -> dict[str, Any]:
+    """The facts with each text of the facts ``names`` replaced."""
+    return {name: _each(value, change) if name in names else value for name, value in facts.items()}
 
 
 def words_of(facts: Mapping[str, Any], names: frozenset[str] = PERSONAL) -> set[str]:

@@ -171,9 +171,7 @@ def _add_models(router: APIRouter, node: Node) -> None:
         return ComparisonView.of(compared(node.settings, store, node.tasks, model_id, (one, other)))
 
     @router.post("/models/{model_id}/rollback", tags=["models"])
-    def rollback(
-        request: Request, model_id: ModelName, version: OptionalVersion = "", retrain: bool = False
-    ) -> CheckpointView:
+    def rollback(request: Request, model_id: ModelName, version: OptionalVersion = "", retrain: bool = False) -> CheckpointView:
         """An earlier version serves, until a later one is clearly better; training goes on from it, too, with ``retrain``."""
         _known(node, model_id)
         return CheckpointView.of(operations.roll_back(store, model_id, version, retrain=retrain, by=asker(request)))

@@ -58,7 +58,11 @@ def _take_round(audit: SqliteAudit, row: sqlite3.Row) -> None:
     }
     audit.record_at(row["received_at"], Event.ANSWERED, round_id=row["round_id"], facts=told)
     if facts.get("withdrawn") and withdrawn_round(row["trigger_uid"]) is None:
-        by = {"taken_over": True, "by": facts.get("withdrawn_by", ""), "where": "node" if "withdrawn_by" in facts else "archive"}
+        by = {
+            "taken_over": True,
+            "by": facts.get("withdrawn_by", ""),
+            "where": "node" if "withdrawn_by" in facts else "archive",
+        }
         audit.record_at(row["received_at"], Event.WITHDRAWN, round_id=row["round_id"], facts=by)
 
 
@@ -73,5 +77,8 @@ def _take_version(audit: SqliteAudit, row: sqlite3.Row) -> None:
     if gate:
         verdict = {name: gate.get(name) for name in ("serve", "reason", "tasks", "cases", "slices")}
         audit.record_at(
-            row["created_at"], Event.JUDGED, version=row["name"], facts={**verdict, "model": row["model_id"], "taken_over": True}
+            row["created_at"],
+            Event.JUDGED,
+            version=row["name"],
+            facts={**verdict, "model": row["model_id"], "taken_over": True},
         )

@@ -16,7 +16,9 @@ from learner.storage.store import LocalStore
 @pytest.fixture
 def store(tmp_path: Path) -> LocalStore:
     made = LocalStore(tmp_path)
-    made.audit.record(Event.ANSWERED, round_id=1, annotation="1.2.3", reader="Eva", study="1.1", case=4, results={"seg": ["1.9"]})
+    made.audit.record(
+        Event.ANSWERED, round_id=1, annotation="1.2.3", reader="Eva", study="1.1", case=4, results={"seg": ["1.9"]}
+    )
     made.audit.record(Event.LEARNED, round_id=1, version="liver-1", model="liver", steps=20)
     made.audit.record(Event.ANSWERED, round_id=2, annotation="1.2.4", reader="Eva", study="1.1", made_from=["1.2.3", "1.2.4"])
     return made
