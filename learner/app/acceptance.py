@@ -89,8 +89,8 @@ class Acceptance:
             with_drawing=record.annotation is not None,
         )
         self._sink.store(file)
-        told = {"annotation": identity.sop_instance_uid, "slices": len(accepted)}
-        self._store.audit.record(Event.ACCEPTED, round_id=round_id, by=reader, **told)
+        uid, count = identity.sop_instance_uid, len(accepted)
+        self._store.audit.record(Event.ACCEPTED, round_id=round_id, by=reader, annotation=uid, slices=count)
         _log.info("answer accepted", case=case.case_id, round=round_id, slices=len(accepted))
         return identity.sop_instance_uid
 

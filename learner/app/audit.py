@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def drawn_by(header: AnnotationHeader) -> dict[str, object]:
     return {"reader": header.reader, "station": {name: value for name, value in station.items() if value}}
 
 
-def origin_of(round_: Round) -> dict[str, object]:
+def origin_of(round_: Round) -> dict[str, Any]:
     """The annotation object of a round, and who made it where; nothing before it was read, and where there is none."""
     uid, by = round_.facts.get("annotation_uid"), round_.facts.get("drawn_by")
     return {"annotation": uid, **(by if isinstance(by, dict) else {})} if uid else {}

@@ -55,7 +55,7 @@ class Computation:
     record: CaseRecord
     example: Example | Withdrawal | None
     facts: dict[str, object]
-    provenance: dict[str, object] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
     reaction: Reaction | None = None
 
 
@@ -246,7 +246,7 @@ def _facts(subject: Subject, answered: CaseAnswer) -> dict[str, object]:
     }
 
 
-def _provenance(subject: Subject, answered: CaseAnswer, checkpoint: str) -> dict[str, object]:
+def _provenance(subject: Subject, answered: CaseAnswer, checkpoint: str) -> dict[str, Any]:
     """From what an answer was made, and by which rules."""
     case = subject.case
     rules = ("edited", "accepted", "share_changed", "withdrawn_round")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
@@ -148,7 +149,8 @@ class Respond:
 
     def _close(self, job: Job, event: RoundEvent, reason: str, nothing: NothingNew | None = None) -> Round:
         """There is nothing to answer."""
-        records, case = self._store.records, {}
+        records = self._store.records
+        case: dict[str, Any] = {}
         if nothing is not None and nothing.case_id is not None:
             case = {"case_id": nothing.case_id}
         with self._store.transaction():

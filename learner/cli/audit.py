@@ -43,9 +43,9 @@ def version(model: Model, version: Version, config: Configuration = DEFAULT_CONF
     for one in found.lineage:
         shown.add_row(*_ancestor(one))
     console().print(shown)
-    for one in found.rolled_back:
-        who = one["by"] or "nobody who was signed in"
-        typer.echo(f"{_moment(one['at'])}: {one['serves']} was made to serve instead of {one['instead_of'] or 'none'} by {who}")
+    for told in found.rolled_back:
+        who, before = told["by"] or "nobody who was signed in", told["instead_of"] or "none"
+        typer.echo(f"{_moment(told['at'])}: {told['serves']} was made to serve instead of {before} by {who}")
 
 
 @app.command("round", epilog=examples("apprentice audit round 7", "apprentice audit round 2.25.1234 --json"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 
 class ReactionKind(StrEnum):
@@ -28,8 +29,8 @@ class Reaction:
     Attributes:
         round_id: the round whose answer it is.
         kind: what was done.
-        share: of edited answers, voxels changed over those shown; of slices drawn anew, voxels that differ from the answer there
-            over those that it shows there, at most 1; else 0.
+        share: of edited answers, voxels changed over those shown; of slices drawn anew, voxels that differ from the answer
+            there over those that it shows there, at most 1; else 0.
         slices: on how many slices (or other planes) something was said.
     """
 
@@ -38,6 +39,6 @@ class Reaction:
     share: float = 0.0
     slices: int = 0
 
-    def facts(self) -> dict[str, object]:
+    def facts(self) -> dict[str, Any]:
         """As plain data, without the round."""
         return {"kind": str(self.kind), "share": round(self.share, 4), "slices": self.slices}

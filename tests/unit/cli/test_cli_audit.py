@@ -57,7 +57,7 @@ def test_round_tells_why_and_what_became_of_it(run: Run, configuration: Path) ->
         assert told in shown, told
     code, shown, _ = run("audit", "round", "1", "-c", configuration, "--json")
     assert json.loads(shown)["made_from"][0]["annotation"] == "2.25.5"
-    with pytest.raises(NoSuchRound, match="no round 2.25.404"):
+    with pytest.raises(NoSuchRound, match="no round 2"):
         run("audit", "round", "2.25.404", "-c", configuration)
 
 

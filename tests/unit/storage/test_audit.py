@@ -40,9 +40,13 @@ def test_entries_come_back_as_they_were_told(store: LocalStore) -> None:
 
 
 def test_an_entry_stands_or_falls_with_its_transaction(store: LocalStore) -> None:
-    with pytest.raises(ValueError, match="fails"), store.transaction():
-        store.audit.record(Event.PAUSED)
-        raise ValueError("fails")
+    def fail() -> None:
+        with store.transaction():
+            store.audit.record(Event.PAUSED)
+            raise ValueError("fails")
+
+    with pytest.raises(ValueError, match="fails"):
+        fail()
     assert len(store.audit.entries()) == 3
     assert store.audit.verify().intact
 
