@@ -96,12 +96,14 @@ class Drawing:
         segments: all that the object *defines*, those without foreground included.
         remarks: what was left out or mended in reading, one sentence each.
         resampled: whether it lay on another grid, so that borders may be off by a voxel that nobody drew.
+        coarse: whether a voxel of that grid is more than one and a half of the image's long, along any axis.
     """
 
     header: AnnotationHeader
     segments: tuple[DrawnSegment, ...]
     remarks: tuple[str, ...] = ()
     resampled: bool = False
+    coarse: bool = False
 
 
 class PlaneKind(StrEnum):

@@ -16,7 +16,7 @@ from dicom_io.read_annotation import inspect, read_annotation
 from dicom_io.results import MACHINE_MADE, MANUFACTURER
 from dicom_io.volume import ImageSeries
 from learner.app.audit import drawn_by, reaction_of
-from learner.app.images import SeriesImages, first_image, images_of
+from learner.app.images import SeriesImages, first_image, image_digest, images_of
 from learner.app.priors import PriorStudies
 from learner.app.task_choice import TaskChoice
 from learner.domain.case import Case, Round
@@ -28,6 +28,7 @@ from learner.domain.contract import (
     agreement,
     combine,
     interpret,
+    is_copy,
     with_label_count,
 )
 from learner.domain.example import Withdrawal
@@ -184,11 +185,16 @@ class Subjects:
         drawing = replace(read_annotation(file, images), header=header)
         if _made_by_a_node(drawing):
             raise NothingNew("this object is a result of another node, or of this one before its data was lost")
-        task = self._tasks.for_drawing(series, drawing)
+        acquired, digest = acquired_slices(images), image_digest(images)
+        known = self._answers_on(series.series_instance_uid, digest, images)
+        everywhere = [answer for answers in known.values() for answer in answers]
+        task = self._tasks.for_drawing(series, drawing, lambda one: is_copy(one, drawing, everywhere, sorted(acquired)))
         case = self._store.records.case(task.task_id, series.study_instance_uid, series.series_instance_uid, images.part)
+        self._store.records.note_images(case.case_id, digest)
         earlier = self._earlier(case, task, images)
         answers = [_earlier_answer(r, record) for r, record in earlier]
-        found = interpret(drawing, task, answers, self._names, acquired_slices(images))
+        elsewhere = [answer for case_id, of in known.items() if case_id != case.case_id for answer in of]
+        found = interpret(drawing, task, [*elsewhere, *answers], self._names, acquired)
         new = _new_knowledge(found, header, _combined(earlier), case, answers)
         drawings = [*_drawings(earlier), new]
         return Subject(
@@ -275,9 +281,17 @@ class Subjects:
 
     def _earlier(self, case: Case, task: Task, images: ImageSeries) -> list[tuple[Round, CaseRecord]]:
         """The rounds of a case and what they came to, on the same grid, oldest first, for the labels that the task has now."""
+        return [(r, _for_labels(record, len(task.labels))) for r, record in self._records_of(case, images)]
+
+    def _records_of(self, case: Case, images: ImageSeries) -> list[tuple[Round, CaseRecord]]:
         pairs = [(r, self._store.files.get_record(r.round_id)) for r in self._store.records.rounds_of(case.case_id)]
-        count, shape = len(task.labels), images.volume.geometry.shape
-        return [(r, _for_labels(record, count)) for r, record in pairs if record.labels_DHW.shape == shape]
+        return [(r, record) for r, record in pairs if record.labels_DHW.shape == images.volume.geometry.shape]
+
+    def _answers_on(self, series_uid: str, digest: str, images: ImageSeries) -> dict[int, list[EarlierAnswer]]:
+        """The answers of all cases of the same images by case, whatever their task and their UIDs."""
+        cases = self._store.records.cases_of_images(digest, series_uid)
+        pairs = {case.case_id: self._records_of(case, images) for case in cases}
+        return {number: [_earlier_answer(*pair, elsewhere=True) for pair in of] for number, of in pairs.items()}
 
     def _next_number(self, case: Case) -> int:
         return 1 + max((r.number or 0 for r in self._store.records.rounds_of(case.case_id)), default=0)
@@ -337,6 +351,6 @@ def _made_by_a_node(drawing: Drawing) -> bool:
     return drawing.header.manufacturer == MANUFACTURER and (machine_made or drawing.header.modality == "SR")
 
 
-def _earlier_answer(round_: Round, record: CaseRecord) -> EarlierAnswer:
+def _earlier_answer(round_: Round, record: CaseRecord, *, elsewhere: bool = False) -> EarlierAnswer:
     drawn = record.annotation.planes_of() if record.annotation is not None else ()
-    return EarlierAnswer(record.labels_DHW, frozenset(drawn), round_.round_id)
+    return EarlierAnswer(record.labels_DHW, frozenset(drawn), round_.round_id, elsewhere)

@@ -156,6 +156,14 @@ class Records(Protocol):
         """
         ...
 
+    def note_images(self, case_id: int, digest: str) -> None:
+        """Remembers a digest of the images of a case."""
+        ...
+
+    def cases_of_images(self, digest: str, series_instance_uid: str) -> tuple[Case, ...]:
+        """Cases of that series, or of images with that digest whatever their UIDs; of any task, oldest first."""
+        ...
+
     def shown_results(self, kind: str) -> tuple[ResultRecord, ...]:
         """Results of that kind, of the newest answer of each case, that stand in the archive as far as is known."""
         ...

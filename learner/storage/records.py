@@ -214,6 +214,18 @@ class SqliteRecords:
         )
         return tuple(_result(row) for row in rows)
 
+    def note_images(self, case_id: int, digest: str) -> None:
+        """See :meth:`learner.ports.Records.note_images`."""
+        self._db.run(
+            "INSERT INTO case_images VALUES (?1, ?2) ON CONFLICT (case_id) DO UPDATE SET digest = ?2 WHERE digest <> ?2",
+            (case_id, digest),
+        )
+
+    def cases_of_images(self, digest: str, series_instance_uid: str) -> tuple[Case, ...]:
+        """See :meth:`learner.ports.Records.cases_of_images`."""
+        sql = "SELECT * FROM cases WHERE series_uid = ? OR case_id IN (SELECT case_id FROM case_images WHERE digest = ?) ORDER BY 1"
+        return tuple(as_case(row) for row in self._db.rows(sql, (series_instance_uid, digest)))
+
     def shown_results(self, kind: str) -> tuple[ResultRecord, ...]:
         """See :meth:`learner.ports.Records.shown_results`."""
         rows = self._db.rows(

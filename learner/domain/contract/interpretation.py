@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from dicom_io.annotation import Drawing, PlaneKind, SparseAnnotation
+from dicom_io.annotation import Drawing, DrawnSegment, PlaneKind, SparseAnnotation
 from dicom_io.results import MACHINE_MADE, MANUFACTURER
 from learner.domain.contract.accumulation import combine
-from learner.domain.contract.edited import Compared, EarlierAnswer, compared, without_copies
+from learner.domain.contract.edited import Compared, EarlierAnswer, joined
 from learner.domain.contract.known import known_on_planes
+from learner.domain.contract.labels import reported
 from learner.domain.contract.marks import Scope, accepted, declared_complete, stroked
+from learner.domain.contract.own_output import compare, parts_of, without_copies
 from learner.domain.contract.words import ContractNames, Sorted, sort_segments
 from learner.domain.task import Task
 
@@ -61,24 +63,30 @@ def interpret(
     answers = [answer for answer in earlier if answer.labels_DHW.shape == shape]
     said = _with_renamed(said, drawing, answers)
     slices = [index for index in range(shape[0]) if acquired is None or index in acquired]
-    drawn = compared(without_copies(said.drawn, answers), drawing, answers, slices)
-    strokes = compared([(s, label) for s, label in said.strokes if label is not None], drawing, answers, slices)
-    background = [segment for segment, label in said.strokes if label is None]
-    scope = Scope(len(task.labels), drawing.header, slices, answers[-1] if answers else None)
     ours = _shows_ours(said, drawing)
+    shown, left_out = without_copies(said.drawn, drawing, answers), list[DrawnSegment]()
+    if ours:
+        found = [compare(shown, drawing, answers, slices)]
+    else:
+        found, left_out = parts_of(shown, drawing, answers, slices)
+    drawn = joined(found)
+    strokes = compare([(s, label) for s, label in said.strokes if label is not None], drawing, answers, slices)
+    background = [segment for segment, label in said.strokes if label is None]
+    newest = next((answer for answer in reversed(answers) if not answer.elsewhere), None)
+    scope = Scope(len(task.labels), drawing.header, slices, newest)
     parts = (
         *accepted(said.reviewed, drawn, scope, shows_all=ours),
         declared_complete(said.complete, drawn, scope),
-        None if ours else _drawn(drawn, scope),
+        *(() if ours else (_drawn(part, scope) for part in found)),
         stroked(strokes, background, drawn.numbers, scope),
     )
     annotation = combine([part for part in parts if part is not None])
     return Interpretation(
         annotation,
-        edited=drawn.change.repeats or strokes.change.repeats,
+        edited=drawn.change.repeats or strokes.change.repeats or bool(left_out),
         unknown_labels=said.unknown,
-        remarks=tuple(_remarks(said, drawn, drawing, task)),
-        share_changed=0.0 if ours else max(drawn.change.share, strokes.change.share),
+        remarks=(*_remarks(said, drawn, drawing, task), *_not_drawn(left_out)),
+        share_changed=0.0 if ours else max(part.change.share for part in (*found, strokes)),
         accepted=annotation is not None and any(plane.kind is PlaneKind.CONFIRMED for plane in annotation.planes),
         origin=_origin(drawn) or _origin(strokes),
     )
@@ -109,9 +117,15 @@ def _with_renamed(said: Sorted, drawing: Drawing, answers: Sequence[EarlierAnswe
         (segment, label)
         for segment, label in said.reviewed
         if label is not None and label not in drawn
-        if compared([(segment, label)], drawing, answers, every).change.repeats
+        if compare([(segment, label)], drawing, answers, every).change.repeats
     ]
     return replace(said, drawn=(*said.drawn, *renamed))
+
+
+def _not_drawn(left_out: Sequence[DrawnSegment]) -> Iterator[str]:
+    if left_out:
+        named = ", ".join(dict.fromkeys(map(reported, left_out)))
+        yield f"Segments that this software made, by what they say, were left out: {named}."
 
 
 def _remarks(said: Sorted, drawn: Compared, drawing: Drawing, task: Task) -> Iterator[str]:
