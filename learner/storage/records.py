@@ -223,7 +223,8 @@ class SqliteRecords:
 
     def cases_of_images(self, digest: str, series_instance_uid: str) -> tuple[Case, ...]:
         """See :meth:`learner.ports.Records.cases_of_images`."""
-        sql = "SELECT * FROM cases WHERE series_uid = ? OR case_id IN (SELECT case_id FROM case_images WHERE digest = ?) ORDER BY 1"
+        same = "SELECT case_id FROM case_images WHERE digest = ?"
+        sql = f"SELECT * FROM cases WHERE series_uid = ? OR case_id IN ({same}) ORDER BY case_id"  # noqa: S608 - our own literals
         return tuple(as_case(row) for row in self._db.rows(sql, (series_instance_uid, digest)))
 
     def shown_results(self, kind: str) -> tuple[ResultRecord, ...]:

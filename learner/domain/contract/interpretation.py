@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from dicom_io.annotation import Drawing, DrawnSegment, PlaneKind, SparseAnnotation
 from dicom_io.results import MACHINE_MADE, MANUFACTURER
 from learner.domain.contract.accumulation import combine
-from learner.domain.contract.edited import Compared, EarlierAnswer, joined
+from learner.domain.contract.edited import Compared, EarlierAnswer, compared, joined
 from learner.domain.contract.known import known_on_planes
 from learner.domain.contract.labels import reported
 from learner.domain.contract.marks import Scope, accepted, declared_complete, stroked
-from learner.domain.contract.own_output import compare, parts_of, without_copies
+from learner.domain.contract.own_output import as_named, parts_of, without_copies
 from learner.domain.contract.words import ContractNames, Sorted, sort_segments
 from learner.domain.task import Task
 
@@ -61,16 +61,18 @@ def interpret(
         return Interpretation(None, edited=False, unknown_labels=())
     shape = drawing.segments[0].mask_DHW.shape
     answers = [answer for answer in earlier if answer.labels_DHW.shape == shape]
-    said = _with_renamed(said, drawing, answers)
+    said = _with_renamed(said, drawing, [answer for answer in answers if not answer.elsewhere])
     slices = [index for index in range(shape[0]) if acquired is None or index in acquired]
     ours = _shows_ours(said, drawing)
-    shown, left_out = without_copies(said.drawn, drawing, answers), list[DrawnSegment]()
+    stroked_labels = [(s, label) for s, label in said.strokes if label is not None]
+    named = as_named([*said.drawn, *stroked_labels], drawing, answers, slices)
+    shown, left_out = without_copies(said.drawn, drawing, named), list[DrawnSegment]()
     if ours:
-        found = [compare(shown, drawing, answers, slices)]
+        found = [compared(shown, drawing, named, slices)]
     else:
-        found, left_out = parts_of(shown, drawing, answers, slices)
+        found, left_out = parts_of(shown, drawing, named, slices)
     drawn = joined(found)
-    strokes = compare([(s, label) for s, label in said.strokes if label is not None], drawing, answers, slices)
+    strokes = compared(stroked_labels, drawing, named, slices)
     background = [segment for segment, label in said.strokes if label is None]
     newest = next((answer for answer in reversed(answers) if not answer.elsewhere), None)
     scope = Scope(len(task.labels), drawing.header, slices, newest)
@@ -117,7 +119,7 @@ def _with_renamed(said: Sorted, drawing: Drawing, answers: Sequence[EarlierAnswe
         (segment, label)
         for segment, label in said.reviewed
         if label is not None and label not in drawn
-        if compare([(segment, label)], drawing, answers, every).change.repeats
+        if compared([(segment, label)], drawing, answers, every).change.repeats
     ]
     return replace(said, drawn=(*said.drawn, *renamed))
 

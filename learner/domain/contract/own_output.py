@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,18 +36,26 @@ def is_copy(segment: DrawnSegment, drawing: Drawing, answers: Sequence[EarlierAn
         slices: the slices that were acquired.
     """
     alone = [replace(answer, elsewhere=True) for answer in answers]
-    found = compare([(segment, _ANY)], drawing, alone, slices).change
+    one = [(segment, _ANY)]
+    found = compared(one, drawing, as_named(one, drawing, alone, slices), slices).change
     return (found.repeats and not found.planes) or (claims_to_be_ours(segment) and found.origin is None)
 
 
-def compare(
+def as_named(
     segments: Sequence[Named], drawing: Drawing, answers: Sequence[EarlierAnswer], slices: Sequence[int]
-) -> Compared:
-    """What segments show, and what of it somebody drew, beside the answers and beside the same under the segments' names."""
+) -> list[EarlierAnswer]:
+    """The answers of a case, and before them those that show the same under the names that the segments have.
+
+    Args:
+        segments: all that draw, with the labels that they mean.
+        drawing: the object that they are of.
+        answers: on the same images; of other cases, too, whose labels mean something else.
+        slices: the slices that were acquired.
+    """
     labels_DHW = label_map(segments, drawing.segments[0].mask_DHW.shape)
     numbers = frozenset(label.number for _, label in segments)
-    renamed = [found for answer in answers if (found := _as_named(answer, labels_DHW, numbers, slices)) is not None]
-    return compared(segments, drawing, [*renamed, *(a for a in answers if not a.elsewhere)], slices)
+    renamed = [_renamed(one, labels_DHW[slices], numbers, slices, single=len(drawing.segments) == 1) for one in answers]
+    return [*(one for one in renamed if one is not None), *(one for one in answers if not one.elsewhere)]
 
 
 def parts_of(
@@ -61,15 +69,15 @@ def parts_of(
         At least one part; and segments that claim to be ours, and repeat nothing that is known: they are in no part.
     """
     by_label = {label.number: [one for one in segments if one[1].number == label.number] for _, label in segments}
-    origins = {n: compare(of, drawing, answers, slices).change.origin is not None for n, of in by_label.items()}
+    origins = {n: compared(of, drawing, answers, slices).change.origin is not None for n, of in by_label.items()}
     kept = [one for one in segments if origins[one[1].number] or not claims_to_be_ours(one[0])]
     left_out = [segment for segment, label in segments if (segment, label) not in kept]
     drawn = {label.number for segment, label in kept if segment.mask_DHW.any()}
     theirs = {number for number in drawn if not origins[number]}
     if not theirs or theirs == drawn:
-        return [compare(kept, drawing, answers, slices)], left_out
+        return [compared(kept, drawing, answers, slices)], left_out
     groups = [[one for one in kept if (one[1].number in theirs) is apart] for apart in (False, True)]
-    return [compare(group, drawing, answers, slices) for group in groups], left_out
+    return [compared(group, drawing, answers, slices) for group in groups], left_out
 
 
 def without_copies(segments: Sequence[Named], drawing: Drawing, answers: Sequence[EarlierAnswer]) -> list[Named]:
@@ -86,34 +94,40 @@ def without_copies(segments: Sequence[Named], drawing: Drawing, answers: Sequenc
 def _is_untouched(
     segment: DrawnSegment, label: Label, drawing: Drawing, answers: Sequence[EarlierAnswer], slices: Sequence[int]
 ) -> bool:
-    if any(np.array_equal(segment.mask_DHW, a.labels_DHW == label.number) for a in answers if not a.elsewhere):
+    if any(np.array_equal(segment.mask_DHW, answer.labels_DHW == label.number) for answer in answers):
         return True
-    change = compare([(segment, label)], drawing, answers, slices).change
+    change = compared([(segment, label)], drawing, answers, slices).change
     return change.origin is not None and not change.planes
 
 
-def _as_named(
-    answer: EarlierAnswer, labels_DHW: LabelArray, numbers: Collection[int], slices: Sequence[int]
+def _renamed(
+    answer: EarlierAnswer, theirs_SHW: LabelArray, numbers: frozenset[int], slices: Sequence[int], *, single: bool
 ) -> EarlierAnswer | None:
-    """An answer with its structures named as the segments are that show much the same; None where that changes nothing.
+    """An answer with its structures named as the segments are that show much the same; None where no name is another.
 
-    A segment may show one of our structures, or all of them as one.
+    A structure that is still shown under its own name has no other. All structures of an answer may be shown as one, by the
+    only segment of an object or in another task.
     """
-    ours, theirs = answer.labels_DHW[slices], labels_DHW[slices]
-    width = int(ours.max(initial=0)) + 1
-    together = np.bincount(theirs.ravel().astype(np.int64) * width + ours.ravel(), minlength=256 * width).reshape(256, width)
-    sizes, alike = together.sum(axis=0), {}
+    ours_SHW = answer.labels_DHW[slices]
+    width = 1 + max(int(ours_SHW.max(initial=0)), *numbers, 0)
+    counted = np.bincount(theirs_SHW.ravel().astype(np.int64) * width + ours_SHW.ravel(), minlength=width * width)
+    together = counted.reshape(width, width)
+    sizes, other = together.sum(axis=0), {}
     for number in numbers:
         dice = 2 * together[number] / np.maximum(1, together[number].sum() + sizes)
-        dice[0] = 2 * together[number, 1:].sum() / max(1, together[number].sum() + sizes[1:].sum())  # all of them
-        own = dice[number] if number < width and not answer.elsewhere else 0.0
-        best = int(dice.argmax())
-        if dice[best] >= _SAME_STRUCTURE and dice[best] > own:
-            alike[number] = best
-    if not alike:
+        dice[0] = 2 * together[number, 1:].sum() / max(1, together[number].sum() + sizes[1:].sum())  # all of them as one
+        if not answer.elsewhere:
+            dice[[place for place in range(1, width) if together[place, place] and place != number]] = 0
+            dice[0] *= single
+        best = int(dice[1:].argmax()) + 1
+        best = best if dice[best] >= dice[0] else 0
+        if dice[best] >= _SAME_STRUCTURE and (answer.elsewhere or best != number):
+            other[number] = best
+    if not other:
         return None
     renamed_DHW = np.zeros_like(answer.labels_DHW)
-    for number in sorted(numbers):
-        place = alike.get(number, -1 if answer.elsewhere else number)
+    for number in () if answer.elsewhere else numbers - other.keys():
+        renamed_DHW[answer.labels_DHW == number] = number
+    for number, place in other.items():
         renamed_DHW[answer.labels_DHW > 0 if place == 0 else answer.labels_DHW == place] = number
     return replace(answer, labels_DHW=renamed_DHW, elsewhere=False)

@@ -5,6 +5,7 @@ Through the whole path: an object in an archive in memory, its round, what is kn
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
@@ -25,6 +26,7 @@ from test_rounds_of_a_case import Ward
 from dicom_io.annotation import PlaneKind
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
 from dicom_io.contours import outlines
+from dicom_io.pacs.memory import MemoryArchive
 from dicom_io.read_series import read_series
 from dicom_io.reader_objects import write_contour_sr
 from dicom_io.results import SegmentDescription
@@ -47,14 +49,15 @@ EDITED = 6
 class Scene(Ward):
     """A case of two labels with one answer, in which a reader drew slices 3 and 9."""
 
-    def __init__(self, folder: Path, *, from_annotations: bool = False) -> None:
-        super().__init__(folder, TASK, from_annotations=from_annotations)
+    def __init__(self, folder: Path, archive: MemoryArchive | None = None, *, from_annotations: bool = False) -> None:
+        super().__init__(folder, TASK, from_annotations=from_annotations, archive=archive)
         middle = self.truth_DHW.shape[2] // 2
         self.truth_DHW[:, :, middle:][self.truth_DHW[:, :, middle:] > 0] = 2
-        first = self.stored(Reader(self.images, self.truth_DHW, SEGMENTS, "Eva").draw([3, 9], now()))
-        assert first.state is RoundState.ANSWERED
+        if archive is None:
+            first = self.stored(Reader(self.images, self.truth_DHW, SEGMENTS, "Eva").draw([3, 9], now()))
+            assert first.state is RoundState.ANSWERED
         (self.prediction,) = self.shown()
-        self.labels_DHW = self.store.files.get_record(first.round_id).labels_DHW
+        self.labels_DHW = self.store.files.get_record(1).labels_DHW
 
     @property
     def ours(self) -> Masks:
@@ -76,9 +79,34 @@ class Scene(Ward):
         return {n: {int(i) for i in np.flatnonzero(annotation.known_LDHW[n - 1].any(axis=(1, 2)))} - {3, 9} for n in NAMES}
 
 
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """A scene that tests take copies of: to make one takes a second."""
+    made = Scene(tmp_path_factory.mktemp("answered"))
+    made.store.close()
+    return made
+
+
+MakeScene = Callable[..., Scene]
+
+
 @pytest.fixture
-def scene(tmp_path: Path) -> Scene:
-    return Scene(tmp_path)
+def make_scene(answered: Scene, tmp_path: Path) -> MakeScene:
+    def make(**options: bool) -> Scene:
+        folder = tmp_path / "data"
+        shutil.copytree(answered.store.folder, folder)
+        archive = MemoryArchive()
+        for series in answered.archive.scan():
+            for instance in series.instance_ids:
+                archive.store(answered.archive.fetch(instance))
+        return Scene(folder, archive, **options)
+
+    return make
+
+
+@pytest.fixture
+def scene(make_scene: MakeScene) -> Scene:
+    return make_scene()
 
 
 def changed(file: bytes, change: Callable[[Dataset], None]) -> bytes:
@@ -123,7 +151,9 @@ def viewer_seg(scene: Scene, frames: list[Frame], names: dict[int, str] | None =
     return seg(frames, numbers=sorted(named), edit=finish)
 
 
-def on_grid(scene: Scene, masks: Masks, axes: tuple[int, int, int], zoom: tuple[float, float, float], *, flip: bool = False) -> bytes:
+def on_grid(
+    scene: Scene, masks: Masks, axes: tuple[int, int, int], zoom: tuple[float, float, float], *, flip: bool = False
+) -> bytes:
     """Masks on a grid of other planes, spacing or order, as a viewer resamples: each voxel by the majority within it."""
     affine = scene.images.volume.geometry.affine
     step = affine[:3, :3] * np.array(zoom)
@@ -192,7 +222,7 @@ def smoothed(mask_HW: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.float64]]:
 
 
 FORMS: dict[str, Callable[[Scene, Masks], bytes]] = {
-    "saved by another viewer": lambda s, m: saved(s, m),
+    "saved by another viewer": saved,
     "half resolution": lambda s, m: on_grid(s, m, (0, 1, 2), (1, 2, 2)),
     "finer resolution": lambda s, m: on_grid(s, m, (0, 1, 2), (1, 0.5, 0.5)),
     "slices of twice the thickness": lambda s, m: on_grid(s, m, (0, 1, 2), (2, 1, 1)),
@@ -287,8 +317,8 @@ def test_renamed_to_what_no_task_has(scene: Scene) -> None:
     no_annotation(scene, scene.stored(saved(scene, {1: scene.ours[1]}, (other,))))
 
 
-def test_renamed_it_makes_no_task(tmp_path: Path) -> None:
-    scene = Scene(tmp_path, from_annotations=True)
+def test_renamed_it_makes_no_task(make_scene: MakeScene) -> None:
+    scene = make_scene(from_annotations=True)
     other = replace(SEGMENTS[0], name="Thing", type=Code("9", "99TEST", "Thing"))
     no_annotation(scene, scene.stored(saved(scene, {1: scene.ours[1]}, (other,))))
     assert [task.task_id for task in scene.tasks] == ["lobes"]

@@ -38,8 +38,8 @@ TASK = Task("prostate", "Prostate", (LABEL,), MatchingRule(("MR",)))
 class Ward:
     """An archive with one series, readers of it, and a node that answers them."""
 
-    def __init__(self, folder: Path, *task: Task, from_annotations: bool = False) -> None:
-        self.archive, self.store = MemoryArchive(), LocalStore(folder)
+    def __init__(self, folder: Path, *task: Task, from_annotations: bool = False, archive: MemoryArchive | None = None) -> None:
+        self.archive, self.store = archive or MemoryArchive(), LocalStore(folder)
         self.tasks = tasks = TaskBook(task or [TASK])
         files, self.truth_DHW = phantom(slices=12, size=32)
         for file in files:
