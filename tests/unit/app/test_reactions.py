@@ -124,3 +124,12 @@ def test_a_drawing_taken_back_and_one_not_understood_stand_in_the_record(ward: W
     assert (entry.round_id, entry.facts) == (1, {"by": "", "where": "archive"})
     retry_round(ward.store, refused.round_id or 0, "Admin")
     assert ward.store.audit.newest(1)[0].facts == {"by": "Admin"}
+
+
+def test_a_nudge_that_is_played_again_withdraws_nothing_that_is_there_and_nothing_twice(ward: Ward) -> None:
+    first = ward.reader("Eva").draw([3, 8], now())
+    instance = ward.stored(first).trigger_uid
+    assert [ward.intake.look_for_deleted([instance, "none", "'; DROP TABLE rounds;--"]) for _ in range(20)] == [0] * 20
+    ward.archive.delete_series(str(dcmread(BytesIO(first)).SeriesInstanceUID))
+    assert [ward.intake.look_for_deleted([instance]) for _ in range(20)] == [1] + [0] * 19
+    assert len(ward.store.audit.entries(events=[Event.WITHDRAWN])) == 1
