@@ -80,7 +80,7 @@ def dropped(store: LocalStore, trigger: str, sql: str) -> None:
         ("audit_keeps_entries", "DELETE FROM audit WHERE entry = 2", "entries 2 to 2 are gone"),
         ("audit_keeps_entries", "DELETE FROM audit WHERE entry = 3", "entries 3 to 3 are gone"),
         ("audit_keeps_words", "UPDATE audit_words SET word = 'Bob' WHERE word = 'Eva'", "was exchanged"),
-        ("audit_keeps_words", "DELETE FROM audit_words WHERE word = 'Eva'", "are gone, and were not purged"),
+        ("audit_keeps_words", "DELETE FROM audit_words WHERE word = 'Eva'", "is gone, and was not purged"),
     ],
 )
 def test_what_was_changed_all_the_same_is_found(trigger: str, sql: str, found: str, store: LocalStore) -> None:
