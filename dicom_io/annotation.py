@@ -35,6 +35,8 @@ class AnnotationHeader:
         content_label: Content Label, Structure Set Label or the title of an SR; empty where absent.
         content_description: Content Description or Structure Set Description; empty where absent.
         station: Station Name (0008,1010), empty where absent.
+        model: Manufacturer's Model Name (0008,1090), empty where absent.
+        application_entity: Source Application Entity Title (0002,0016), empty where absent.
     """
 
     sop_instance_uid: str
@@ -53,6 +55,8 @@ class AnnotationHeader:
     content_label: str = ""
     content_description: str = ""
     station: str = ""
+    model: str = ""
+    application_entity: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +96,14 @@ class Drawing:
         segments: all that the object *defines*, those without foreground included.
         remarks: what was left out or mended in reading, one sentence each.
         resampled: whether it lay on another grid, so that borders may be off by a voxel that nobody drew.
+        coarse: whether a voxel of that grid is more than one and a half of the image's long, along any axis.
     """
 
     header: AnnotationHeader
     segments: tuple[DrawnSegment, ...]
     remarks: tuple[str, ...] = ()
     resampled: bool = False
+    coarse: bool = False
 
 
 class PlaneKind(StrEnum):

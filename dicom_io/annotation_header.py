@@ -57,7 +57,15 @@ def header_of(dataset: Dataset) -> AnnotationHeader:
         content_label=_content_label(dataset),
         content_description=text(dataset, "ContentDescription") or text(dataset, "StructureSetDescription"),
         station=text(dataset, "StationName"),
+        model=text(dataset, "ManufacturerModelName"),
+        application_entity=_sender(dataset),
     )
+
+
+def _sender(dataset: Dataset) -> str:
+    """Who sent the object, where its file says so (PS3.10 section 7.1)."""
+    meta = getattr(dataset, "file_meta", None)
+    return text(meta, "SourceApplicationEntityTitle") if meta is not None else ""
 
 
 def _created(dataset: Dataset) -> str:

@@ -25,6 +25,8 @@ from dicom_io.volume import ImageSeries
 
 DIRECTION_TOLERANCE = 1e-3
 """Greatest difference of direction cosines, and relative one of pixel spacings, between a frame and its slice."""
+COARSE = 1.5
+"""Voxels of the image that one voxel of another grid may be long, not to be called coarse."""
 _DRAW = "Draw on at least one slice and save again."
 _RESAMPLED = "The segmentation lies on another grid than its image; it was resampled to the nearest voxel."
 
@@ -62,7 +64,7 @@ def read_seg(dataset: Dataset, header: AnnotationHeader, source: ImageSeries) ->
         replace(segment, mask_DHW=found.masks.get(number, nothing)) for number, segment in sorted(described.items())
     )
     remarks = (*_remarks(dataset), *found.remarks(), *((_RESAMPLED,) if resampled else ()))
-    return Drawing(header, segments, remarks, resampled=resampled)
+    return Drawing(header, segments, remarks, resampled=resampled, coarse=resampled and _is_coarse(frames, source))
 
 
 def _segments(dataset: Dataset, name: str) -> dict[int, DrawnSegment]:
@@ -230,7 +232,7 @@ def _placement(
 
 def _resample(found: _Masks, frames: Frames, pixels: SegPixels, source: ImageSeries) -> None:
     target = source.volume.geometry
-    distance = frames.slice_distance if np.isfinite(frames.slice_distance) else target.spacing_DHW[0]
+    distance = _distance(frames, source)
     for index, patch in pixels.patches():
         mask_DHW = found.of(patch.segment or int(frames.segments[index]), target.shape)
         if mask_DHW is None:
@@ -241,6 +243,19 @@ def _resample(found: _Masks, frames: Frames, pixels: SegPixels, source: ImageSer
         affine = slab(frames.orientations[index], frames.positions[index], spacing, distance)
         affine[:3, 3] += affine[:3, 1] * patch.row + affine[:3, 2] * patch.column
         paste(mask_DHW, patch.mask_HW, affine, target)
+
+
+def _distance(frames: Frames, source: ImageSeries) -> float:
+    """Between neighbouring frames, in mm; that of the image where the frames do not tell."""
+    return frames.slice_distance if np.isfinite(frames.slice_distance) else source.volume.geometry.spacing_DHW[0]
+
+
+def _is_coarse(frames: Frames, source: ImageSeries) -> bool:
+    """Whether a step from voxel to voxel of the frames is longer than ``COARSE`` voxels of the image."""
+    target = source.volume.geometry
+    spacing = np.where(np.isfinite(frames.spacings[0]), frames.spacings[0], target.spacing_DHW[1:])
+    steps = slab(frames.orientations[0], np.zeros(3), spacing, _distance(frames, source))[:3, :3]
+    return bool(np.abs(np.linalg.inv(target.affine[:3, :3]) @ steps).max() > COARSE)
 
 
 def _refuse_other_space(header: AnnotationHeader, frames: Frames, indices: npt.NDArray[np.int64], source: ImageSeries) -> None:

@@ -18,11 +18,13 @@ from learner.app.respond import Respond
 from learner.app.retention import Retention
 from learner.app.tasks import TaskBook
 from learner.app.worker import Worker
+from learner.domain.audit import Event
 from learner.domain.case import Case
 from learner.errors import ConfigurationError
 from learner.settings import Settings
 from learner.storage.store import LocalStore
 from learner.trainer_process import TrainerProcess
+from learner.version import __version__
 
 _log = structlog.get_logger(__name__)
 
@@ -116,6 +118,7 @@ class Node:
         self._trainer.start()
         self._respond_worker.start()
         self._intake_worker.start()
+        self.store.audit.record(Event.STARTED, software=__version__, settings=self.settings.in_force())
         _log.info("node started", tasks=[task.task_id for task in self.tasks])
 
     def stop(self) -> None:

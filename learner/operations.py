@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from learner.app.forgetting import ForgottenStudies
 from learner.app.gate import Gate
 from learner.app.learn import PAUSED
+from learner.domain.audit import Event
 from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.gate import Verdict
@@ -19,6 +20,7 @@ from learner.errors import ApprenticeError
 from learner.storage.store import LocalStore
 
 _RETRIED_FROM = (RoundState.REFUSED, RoundState.WITHDRAWN)
+_LONGEST_NUMBER = 19
 _WHY_NOT = {
     RoundState.FORGOTTEN: "its study was forgotten; `apprentice forget --lift` lets it be taken in again",
     RoundState.WAITING: "it waits for its images and is answered once they are in the archive",
@@ -32,7 +34,7 @@ _WHY_NOT = {
 class NoSuchRound(ApprenticeError):
     """There is no round of that number."""
 
-    def __init__(self, round_id: int) -> None:
+    def __init__(self, round_id: int | str) -> None:
         super().__init__(f"there is no round {round_id}; `apprentice rounds` lists them")
 
 
@@ -85,8 +87,27 @@ def find_round(store: LocalStore, round_id: int) -> Round:
         raise NoSuchRound(round_id) from None
 
 
-def retry_round(store: LocalStore, round_id: int) -> Round:
+def find_answer(store: LocalStore, which: str) -> Round:
+    """A round by its number, or by the SOP Instance UID of one of its results or of its annotation.
+
+    Raises:
+        NoSuchRound.
+    """
+    if which.isdecimal() and len(which) < _LONGEST_NUMBER:
+        return find_round(store, int(which))
+    found = store.queries.find_result(which) or store.queries.find_trigger(which)
+    if found is None:
+        raise NoSuchRound(which)
+    return found
+
+
+def retry_round(store: LocalStore, round_id: int, by: str = "") -> Round:
     """Takes up again what was given up: a refused or withdrawn round, a parked respond or learn job.
+
+    Args:
+        store: of the node.
+        round_id: number of the round.
+        by: who wants it; empty where nobody is signed in.
 
     Returns:
         The round as it stands now.
@@ -100,12 +121,14 @@ def retry_round(store: LocalStore, round_id: int) -> Round:
         if round_.state in _RETRIED_FROM:
             store.records.apply(round_id, RoundEvent.RETRIED, reason="")
             store.jobs.reopen(JobKind.RESPOND, round_id)
+            store.audit.record(Event.RETRIED, round_id=round_id, by=by)
             return store.records.find_round(round_id)
         parked = [job for job in store.queries.jobs_of(round_id) if job.state == JobState.PARKED]
         if not parked:
             raise NothingToRetry(f"round {round_id} is {round_.state}: {_WHY_NOT[round_.state]}; there is nothing to retry")
         for job in parked:
             store.jobs.reopen(JobKind(job.kind), round_id)
+        store.audit.record(Event.RETRIED, round_id=round_id, by=by)
         return round_
 
 
@@ -114,14 +137,21 @@ def training_paused(store: LocalStore) -> bool:
     return store.records.flag(PAUSED) == "yes"
 
 
-def pause_training(store: LocalStore) -> None:
+def pause_training(store: LocalStore, by: str = "") -> None:
     """Holds training back; a job in hand is given back after its step. Answers go on."""
-    store.records.set_flag(PAUSED, "yes")
+    _set_paused(store, "yes", Event.PAUSED, by)
 
 
-def resume_training(store: LocalStore) -> None:
+def resume_training(store: LocalStore, by: str = "") -> None:
     """Lets training go on."""
-    store.records.set_flag(PAUSED, "")
+    _set_paused(store, "", Event.RESUMED, by)
+
+
+def _set_paused(store: LocalStore, value: str, event: Event, by: str) -> None:
+    with store.transaction():
+        if store.records.flag(PAUSED) != value:
+            store.records.set_flag(PAUSED, value)
+            store.audit.record(event, by=by)
 
 
 def find_version(store: LocalStore, model_id: str, name: str) -> Checkpoint:
@@ -143,7 +173,7 @@ def find_version(store: LocalStore, model_id: str, name: str) -> Checkpoint:
     raise NoSuchVersion(f"model {model_id} has no version {name}; `apprentice versions {model_id}` lists them")
 
 
-def roll_back(store: LocalStore, model_id: str, name: str = "", *, retrain: bool = False) -> Checkpoint:
+def roll_back(store: LocalStore, model_id: str, name: str = "", *, retrain: bool = False, by: str = "") -> Checkpoint:
     """Lets an earlier version serve, until a later one is clearly better.
 
     Args:
@@ -151,6 +181,7 @@ def roll_back(store: LocalStore, model_id: str, name: str = "", *, retrain: bool
         model_id: the model.
         name: the version; the one that served before if empty.
         retrain: whether training goes on from it, too.
+        by: who wants it; empty where nobody is signed in.
 
     Raises:
         NoSuchVersion.
@@ -161,10 +192,12 @@ def roll_back(store: LocalStore, model_id: str, name: str = "", *, retrain: bool
         target = find_version(store, model_id, name) if name else _served_before(store, model_id, serving)
         if serving is not None and target.name == serving.name and not retrain:
             raise NothingToRollBack(f"{target.name} serves already; there is nothing to roll back")
+        before = serving.name if serving is not None else ""
+        store.audit.record(Event.ROLLED_BACK, version=target.name, model=model_id, instead_of=before, retrain=retrain, by=by)
         return store.checkpoints.roll_back(target, retrain=retrain)
 
 
-def retrain(store: LocalStore, model_id: str) -> None:
+def retrain(store: LocalStore, model_id: str, by: str = "") -> None:
     """Orders that a model be trained anew from what it remembers, as a new version that has to pass the gate.
 
     Raises:
@@ -185,9 +218,10 @@ def retrain(store: LocalStore, model_id: str) -> None:
             raise NothingToRetrain(
                 f"model {model_id} is being trained anew already; `apprentice versions {model_id}` shows how far"
             )
+        store.audit.record(Event.RETRAINING_ORDERED, model=model_id, by=by)
 
 
-def drop_marked(store: LocalStore, model_id: str) -> tuple[Checkpoint, ...]:
+def drop_marked(store: LocalStore, model_id: str, by: str = "") -> tuple[Checkpoint, ...]:
     """Removes the versions of a model that learned from a forgotten study, but for the one that serves and the head.
 
     Where the model has no case left to learn from, these go, too: it begins anew.
@@ -201,6 +235,7 @@ def drop_marked(store: LocalStore, model_id: str) -> tuple[Checkpoint, ...]:
     begins_anew = all(one.held for one in store.lessons.of_model(model_id))
     dropped = store.checkpoints.drop_marked(model_id, all_of_them=begins_anew)
     if dropped:
+        store.audit.record(Event.VERSIONS_DROPPED, model=model_id, versions=[one.name for one in dropped], by=by)
         return dropped
     marked = [one.name for one in store.checkpoints.history(model_id) if one.from_forgotten]
     if not marked:
@@ -211,7 +246,7 @@ def drop_marked(store: LocalStore, model_id: str) -> tuple[Checkpoint, ...]:
     )
 
 
-def lift(forgotten: ForgottenStudies, study_uid: str) -> None:
+def lift(forgotten: ForgottenStudies, study_uid: str, by: str = "") -> None:
     """Lets a forgotten study be taken in again.
 
     Raises:
@@ -220,7 +255,7 @@ def lift(forgotten: ForgottenStudies, study_uid: str) -> None:
     """
     if not forgotten.has(study_uid):
         raise NotForgotten("that study is not forgotten; `apprentice forget` lists orders, without UIDs")
-    if not forgotten.lift(study_uid):
+    if not forgotten.lift(study_uid, by):
         raise BeingForgotten("what is known of that study is still being removed; try again once it is")
 
 

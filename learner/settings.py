@@ -229,6 +229,11 @@ class Settings(Section):
             raise ValueError("learning.on_pacs_delete: an inbox deletes to make room; use `keep`")
         return self
 
+    def in_force(self) -> dict[str, object]:
+        """What answers and learning depend on, for the audit record: no address, no path, no secret."""
+        told = {"contract", "answer", "learning"}
+        return {**self.model_dump(mode="json", include=told), "tasks": {"from_annotations": self.tasks.from_annotations}}
+
     @property
     def viewer_url(self) -> str:
         """Template for :func:`learner.domain.viewer_link.viewer_link`: the configured one, else the node's own, else empty."""

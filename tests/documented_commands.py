@@ -89,6 +89,7 @@ _ELSEWHERE = "tests/unit/export/test_export_elsewhere.py"
 _DEMO = "tests/integration/test_demo.py"
 _FORGET = "tests/unit/cli/test_cli_forget.py"
 _MODELS = "tests/unit/cli/test_cli_models.py"
+_AUDIT = "tests/unit/cli/test_cli_audit.py"
 _PLAY = "tests/unit/cli/test_cli_play.py"
 _RULES = "tests/unit/http/test_monitoring.py::test_prometheus_takes_the_rules_and_they_fire_as_they_should"
 _SIMULATE = "apprentice simulate --images imagesTr --labels labelsTr"
@@ -97,6 +98,10 @@ TESTED = {
     "./run demo": f"{_DEMO}::test_every_round_was_answered_and_is_good",
     "./run demo --once --json demo.json": f"{_DEMO}::test_what_is_written_and_told",
     "./run fuzz --count 10000 --seed 21": "tests/fuzz/test_fuzz.py::*",
+    "apprentice audit version prostate 12": f"{_AUDIT}::test_version_tells_readers_stations_and_the_gates_word",
+    "apprentice audit round 7": f"{_AUDIT}::test_round_tells_why_and_what_became_of_it",
+    "apprentice audit log --since 2026-11-01": f"{_AUDIT}::test_log_lists_oldest_first_and_from_a_time_on",
+    "apprentice audit verify": f"{_AUDIT}::test_verify_prints_a_hash_and_fails_for_what_was_changed",
     "apprentice versions brain": f"{_MODELS}::test_versions_are_listed_with_what_the_gate_said",
     "apprentice compare prostate 12 15": f"{_MODELS}::test_nothing_is_compared_while_no_case_is_held",
     "apprentice rollback prostate": f"{_MODELS}::test_a_model_is_rolled_back",

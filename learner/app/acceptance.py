@@ -20,6 +20,7 @@ from dicom_io.write_acceptance import write_acceptance
 from learner.app.images import SeriesImages, first_image
 from learner.app.results import acceptance_series_number, segment_descriptions
 from learner.app.tasks import TaskBook
+from learner.domain.audit import Event
 from learner.domain.case import PRUNED, Case, Round, RoundState
 from learner.domain.task import Task
 from learner.errors import ApprenticeError
@@ -88,6 +89,8 @@ class Acceptance:
             with_drawing=record.annotation is not None,
         )
         self._sink.store(file)
+        uid, count = identity.sop_instance_uid, len(accepted)
+        self._store.audit.record(Event.ACCEPTED, round_id=round_id, by=reader, annotation=uid, slices=count)
         _log.info("answer accepted", case=case.case_id, round=round_id, slices=len(accepted))
         return identity.sop_instance_uid
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from dicom_io.annotation import PlaneKind
 from dicom_io.thumbnails import Thumbnail
 from dicom_io.volume import ImageSeries
 from learner.app.answering import DEFAULT_RULE, CaseAnswer, answer_case
+from learner.app.audit import drawn_facts
 from learner.app.experience import experience
 from learner.app.pictures import pictures_of
 from learner.app.results import ResultFile, ResultSettings, RoundIdentity, build_results
@@ -23,6 +24,7 @@ from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import foresight
 from learner.domain.guidance import Suggestion
 from learner.domain.prior import CarriedPrior
+from learner.domain.reaction import Reaction
 from learner.ports import CaseRecord, GuidanceRule, Network, PriorCarrier, Propagator, Store
 
 
@@ -40,6 +42,8 @@ class Computation:
         record: what the case has come to.
         example: what to learn from, or None where nothing is drawn.
         facts: what was measured.
+        provenance: what the audit record is told of it.
+        reaction: what the reader did with an answer before, or None.
     """
 
     case_id: int
@@ -51,6 +55,8 @@ class Computation:
     record: CaseRecord
     example: Example | Withdrawal | None
     facts: dict[str, object]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    reaction: Reaction | None = None
 
 
 class Compute:
@@ -132,6 +138,8 @@ class Compute:
             record=_record(subject, answered, pictures),
             example=self._example(subject, answered),
             facts=facts,
+            provenance=_provenance(subject, answered, checkpoint),
+            reaction=subject.reaction,
         )
 
     def _written(
@@ -233,6 +241,28 @@ def _facts(subject: Subject, answered: CaseAnswer) -> dict[str, object]:
         "guidance": [_suggested(one, subject.images) for one in answer.guidance.suggestions],
         "enough": answer.guidance.enough,
         "foresight": _foresight(subject, answered),
+        "propagator": answered.proxy.method if answered.proxy is not None else "",
+        "trust": round(answered.trust, 4),
+    }
+
+
+def _provenance(subject: Subject, answered: CaseAnswer, checkpoint: str) -> dict[str, Any]:
+    """From what an answer was made, and by which rules."""
+    case = subject.case
+    rules = ("edited", "accepted", "share_changed", "withdrawn_round")
+    return {
+        **drawn_facts(subject.drawing, subject.annotation),
+        "case": case.case_id,
+        "task": case.task_id,
+        "model": subject.task.model_id,
+        "number": subject.number,
+        "study": case.study_instance_uid,
+        "series": case.series_instance_uid,
+        "prior_study": subject.prior.study_instance_uid if subject.prior is not None else "",
+        "checkpoint": checkpoint,
+        "trust": round(answered.trust, 4),
+        "propagator": answered.proxy.method if answered.proxy is not None else "",
+        **{name: subject.facts[name] for name in rules if name in subject.facts},
     }
 
 

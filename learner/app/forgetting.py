@@ -13,6 +13,7 @@ import structlog
 
 from dicom_io.errors import PacsRefused, PacsUnavailable
 from dicom_io.pacs.port import Archive
+from learner.domain.audit import Event
 from learner.ports import Clock, ForgottenStudy, Store
 
 ASKED = "asked"
@@ -40,15 +41,26 @@ class ForgottenStudies:
 
     def order(self, study_instance_uid: str, *, why: str, asked_by: str = "", results: bool = True) -> ForgottenStudy:
         """Orders that a study be forgotten; see :meth:`learner.ports.Forgotten.order`. Ordered twice is ordered once."""
-        made = self._store.forgotten.order(
-            study_instance_uid, self._named(study_instance_uid), self._key, why=why, asked_by=asked_by, results=results
-        )
+        named = self._named(study_instance_uid)
+        with self._store.transaction():
+            again = self._store.forgotten.has(named)
+            made = self._store.forgotten.order(
+                study_instance_uid, named, self._key, why=why, asked_by=asked_by, results=results
+            )
+            if not again:
+                self._store.audit.record(
+                    Event.STUDY_FORGOTTEN, order=made.place, why=why, rounds=list(made.rounds), by=asked_by
+                )
         _log.info("study is to be forgotten", order=made.place, rounds=len(made.rounds), cases=len(made.keys), why=made.why)
         return made
 
-    def lift(self, study_instance_uid: str) -> bool:
+    def lift(self, study_instance_uid: str, by: str = "") -> bool:
         """Lets a study be taken in again, once it is forgotten; says whether it was."""
-        return self._store.forgotten.lift(self._named(study_instance_uid))
+        with self._store.transaction():
+            lifted = self._store.forgotten.lift(self._named(study_instance_uid))
+            if lifted:
+                self._store.audit.record(Event.STUDY_LIFTED, by=by)
+        return lifted
 
     def _named(self, study_instance_uid: str) -> str:
         return self._key(f"study/{study_instance_uid}")
@@ -115,6 +127,8 @@ class Purge:
         store = self._store
         for study in studies:
             store.forgotten.reduce(study)
+            store.audit.purge_rounds(study.rounds)
+            store.audit.purge([study.study_uid])
             if self._empty_spool is not None:
                 self._empty_spool(study.study_uid)
         removed = store.remove_leftovers() + self._forget_examples(store.forgotten.keys())

@@ -13,6 +13,7 @@ from collections.abc import Collection
 import structlog
 
 from dicom_io.pacs.port import Archive, SeriesStatus
+from learner.app.audit import note_reaction
 from learner.app.forgetting import ForgottenStudies
 from learner.app.patients import PatientLinks
 from learner.app.serving import serving_version
@@ -21,9 +22,11 @@ from learner.app.vanished import VanishedStudies, is_there
 from learner.app.withdrawal import take_back
 from learner.domain.case import Round, RoundEvent
 from learner.domain.job import JobKind
+from learner.domain.reaction import Reaction, ReactionKind
+from learner.domain.result_kinds import PREDICTION
 from learner.domain.task import Task
 from learner.domain.trigger import annotation_trigger, images_trigger, instance_of
-from learner.ports import Store
+from learner.ports import ResultRecord, Store
 
 ANNOTATION_MODALITIES = frozenset({"SEG", "SR", "RTSTRUCT"})
 FEED = "archive"
@@ -101,21 +104,24 @@ class Intake:
             PacsError: what was found until then is kept.
         """
         taken = 0
-        in_effect = self._store.records.in_effect()
+        in_effect, shown = self._store.records.in_effect(), self._store.records.shown_results(PREDICTION)
         met: set[str] = set()
-        there: set[str] = set()
+        met_series: set[str] = set()
         for series in self._archive.scan():
-            there.add(series.series_instance_uid)
+            met_series.add(series.series_instance_uid)
             met.update(series.instance_ids if series.modality in ANNOTATION_MODALITIES else ())
             with self._store.transaction():
                 found = self._take(series)
             if found:
                 _log.warning("found by reconciliation", series=series.series_instance_uid, triggers=found)
             taken += found
+        for result in shown:
+            if result.series_instance_uid not in met_series:
+                self._note_rejection(result)
         gone = [r for r in in_effect if instance_of(r.trigger_uid) not in met]
         taken += sum(self._withdraw(r) for r in gone)
         if self._vanished is not None:
-            self._vanished.forget(there)
+            self._vanished.forget(met_series)
         return taken
 
     def look_for_deleted(self, instance_ids: Collection[str]) -> int:
@@ -148,6 +154,19 @@ class Intake:
             return 0
         _log.info("annotation was deleted in the archive", round=round_.round_id)
         return int(take_back(self._store, round_))
+
+    def _note_rejection(self, result: ResultRecord) -> None:
+        """Somebody deleted our prediction and left its images: the answer was rejected."""
+        case_id = self._store.records.find_round(result.round_id).case_id
+        assert case_id is not None
+        if is_there(self._archive, result.series_instance_uid):
+            return
+        if not is_there(self._archive, self._store.records.find_case(case_id).series_instance_uid):
+            return
+        with self._store.transaction():
+            self._store.records.mark_deleted(result.series_instance_uid)
+            note_reaction(self._store, Reaction(result.round_id, ReactionKind.REJECTED))
+        _log.info("prediction was deleted in the archive", round=result.round_id)
 
     def _take(self, series: SeriesStatus) -> int:
         if self._store.records.is_own_series(series.series_instance_uid):

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, field, replace
 import structlog
 
 from learner.app.attempts import retry_or_park
+from learner.app.audit import note_verdict, note_version
 from learner.app.gate import Evidence, Gate, Placement
-from learner.app.retraining import LEARNED_CASES, TURN_STEPS, Retraining
+from learner.app.retraining import TURN_STEPS, Retraining
+from learner.domain.audit import Event
 from learner.domain.case import RoundState
-from learner.domain.checkpoint import Checkpoint, CheckpointState
+from learner.domain.checkpoint import LEARNED_CASES, Checkpoint, CheckpointState
 from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import Verdict
 from learner.domain.job import Job, JobKind
@@ -275,6 +277,7 @@ class Learn:
                 store.lessons.put(lesson)
             for lesson in dropped:
                 store.lessons.drop(lesson.case_id)
+            self._note(work, placement, checkpoint)
             if work.goes_on:
                 store.jobs.release(job, 0.0, "", count_attempt=False)
             else:
@@ -290,6 +293,19 @@ class Learn:
             return True
         taught = work.round_id if work.job.kind is JobKind.LEARN else None
         return taught is not None and store.records.find_round(taught).state is RoundState.FORGOTTEN
+
+    def _note(self, work: _Work, placement: Placement | None, checkpoint: Checkpoint | None) -> None:
+        """What a job came to, for the audit record."""
+        audit, job = self._store.audit, work.job
+        if placement is not None and placement.lesson.held:
+            audit.record(Event.HELD_BACK, round_id=job.round_id, model=work.model_id, job=job.job_id)
+        if placement is None and work.state is None:
+            audit.record(Event.FORGOTTEN, round_id=job.round_id, model=work.model_id, job=job.job_id)
+        if checkpoint is not None and work.state is not None:
+            without_example = Event.TRAINED_ANEW if job.kind is JobKind.RETRAIN else Event.FORGOTTEN
+            note_version(audit, without_example if placement is None else Event.LEARNED, checkpoint, job.job_id, job.round_id)
+        if checkpoint is not None and work.verdict is not None:
+            note_verdict(audit, work.head if work.on_head and work.head is not None else checkpoint, work.verdict)
 
     def _added(self, work: _Work) -> Checkpoint | None:
         """The head after the job, judged if it was."""

@@ -9,18 +9,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 
 from dicom_io.errors import DicomIoError, NotInPacs, PacsError, PacsRefused, PacsUnavailable
 from dicom_io.pacs.port import Archive, Sink
 from learner.app.attempts import backoff_s, retry_or_park
+from learner.app.audit import note_reaction, origin_of
 from learner.app.compute import Computation, Compute
 from learner.app.drift import warn_of_drift
 from learner.app.intake import release_waiting
 from learner.app.refusal import Refusals
 from learner.app.results import ResultFile
 from learner.app.subject import NothingLeft, NothingNew, SourceAwaited
+from learner.domain.audit import Event
 from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.job import Job, JobKind
 from learner.domain.result_kinds import PREDICTION
@@ -28,6 +31,9 @@ from learner.errors import LeaseLost
 from learner.ports import Clock, ResultRecord, Store
 
 _log = structlog.get_logger(__name__)
+
+
+_CLOSED = {RoundEvent.NOTHING_NEW: Event.UNCHANGED, RoundEvent.DELETED: Event.GONE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +157,17 @@ class Respond:
 
     def _close(self, job: Job, event: RoundEvent, reason: str, nothing: NothingNew | None = None) -> Round:
         """There is nothing to answer."""
-        records, case = self._store.records, {}
+        records = self._store.records
+        case: dict[str, Any] = {}
         if nothing is not None and nothing.case_id is not None:
             case = {"case_id": nothing.case_id}
         with self._store.transaction():
             self._store.jobs.renew(job, self._settings.lease_s)
             records.note_facts(job.round_id, **(nothing.facts if nothing is not None else {}))
             round_ = records.apply(job.round_id, event, reason=reason, **case)
+            self._store.audit.record(_CLOSED[event], round_id=job.round_id, **origin_of(round_), **case)
+            if nothing is not None and nothing.reaction is not None:
+                note_reaction(self._store, nothing.reaction, round_)
             self._store.jobs.finish(job)
         _log.info("round closed", round=job.round_id, state=round_.state, reason=reason)
         return round_
@@ -178,7 +188,10 @@ class Respond:
         with self._store.transaction():
             self._store.jobs.renew(job, self._settings.lease_s)
             self._store.records.add_results(results)
-            return self._store.records.apply(job.round_id, RoundEvent.NOT_UNDERSTOOD, reason=str(error))
+            round_ = self._store.records.apply(job.round_id, RoundEvent.NOT_UNDERSTOOD, reason=str(error))
+            told = {**origin_of(round_), "code": error.code, "results": _uids(results)}
+            self._store.audit.record(Event.REFUSED, round_id=job.round_id, **told)
+            return round_
 
     def _commit(self, job: Job, round_: Round, computation: Computation) -> Round:
         """The answer stands: files first, then everything else in one transaction."""
@@ -193,7 +206,7 @@ class Respond:
             if computation.example is not None:
                 self._store.jobs.add(JobKind.LEARN, round_.round_id, computation.model_id)
             records.note_facts(round_.round_id, **computation.facts)
-            return records.apply(
+            round_ = records.apply(
                 round_.round_id,
                 RoundEvent.COMPUTED,
                 case_id=computation.case_id,
@@ -202,6 +215,15 @@ class Respond:
                 checkpoint=computation.checkpoint,
                 reason="",
             )
+            self._note(round_, computation, results)
+        return round_
+
+    def _note(self, round_: Round, computation: Computation, results: Sequence[ResultRecord]) -> None:
+        """The answer, and what its reader did with the one before, for the audit record."""
+        told = {**origin_of(round_), **computation.provenance, "results": _uids(results)}
+        self._store.audit.record(Event.ANSWERED, round_id=round_.round_id, **told)
+        if computation.reaction is not None:
+            note_reaction(self._store, computation.reaction, round_)
 
     def _outgoing(self, round_: Round, result: ResultFile) -> ResultRecord:
         """A result in the outbox."""
@@ -235,6 +257,7 @@ class Respond:
             now = self._clock.now()
             records.note_facts(round_.round_id, seconds_to_answer=round(now - round_.received_at, 3))
             records.apply(round_.round_id, RoundEvent.DELIVERED, answered_at=now)
+            self._store.audit.record(Event.DELIVERED, round_id=round_.round_id)
             self._store.jobs.finish(job)
         self._drop(results)
         warn_of_drift(records, round_)
@@ -253,3 +276,11 @@ class Respond:
         for old in self._store.records.superseded_results(round_.case_id, round_.round_id):
             self._archive.delete_series(old.series_instance_uid)
             self._store.records.mark_deleted(old.series_instance_uid)
+
+
+def _uids(results: Sequence[ResultRecord]) -> dict[str, list[str]]:
+    """SOP Instance UIDs of results, by kind."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        found.setdefault(result.kind, []).append(result.sop_instance_uid)
+    return found

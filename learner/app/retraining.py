@@ -7,12 +7,10 @@ from dataclasses import dataclass
 
 import structlog
 
-from learner.domain.checkpoint import Checkpoint
+from learner.domain.checkpoint import LEARNED_CASES, Checkpoint
 from learner.domain.job import Job
 from learner.ports import Store, Trainer
 
-LEARNED_CASES = "learned_cases"
-"""Fact of a version that was trained anew: the cases that it was trained from."""
 TURN_STEPS = 200
 """Steps between two versions: what is lost when it is interrupted, and how long a new drawing waits."""
 _RETRAINED = "retrained"

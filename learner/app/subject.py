@@ -15,8 +15,9 @@ from dicom_io.pacs.port import SeriesStatus, Source
 from dicom_io.read_annotation import inspect, read_annotation
 from dicom_io.results import MACHINE_MADE, MANUFACTURER
 from dicom_io.volume import ImageSeries
+from learner.app.audit import drawn_by, reaction_of
 from learner.app.forgetting import ForgottenStudies
-from learner.app.images import SeriesImages, first_image, images_of
+from learner.app.images import SeriesImages, first_image, image_digest, images_of
 from learner.app.priors import PriorStudies
 from learner.app.task_choice import TaskChoice
 from learner.domain.case import PRUNED, Case, Round
@@ -28,10 +29,12 @@ from learner.domain.contract import (
     agreement,
     combine,
     interpret,
+    is_copy,
     with_label_count,
 )
 from learner.domain.example import Withdrawal
 from learner.domain.prior import PriorStudy
+from learner.domain.reaction import Reaction
 from learner.domain.task import Task
 from learner.domain.trigger import instance_of, withdrawn_round
 from learner.ports import CaseRecord, Store
@@ -53,12 +56,14 @@ class NothingNew(Exception):
     Args:
         why: one clause.
         case_id: the case, where a drawing of it was saved again.
+        reaction: what the reader did with an answer by that.
         **facts: what is to be noted of the round.
     """
 
-    def __init__(self, why: str, case_id: int | None = None, **facts: object) -> None:
+    def __init__(self, why: str, case_id: int | None = None, reaction: Reaction | None = None, **facts: object) -> None:
         super().__init__(why)
         self.case_id = case_id
+        self.reaction = reaction
         self.facts = facts
 
 
@@ -92,6 +97,7 @@ class Subject:
         number: round of the case.
         facts: what was found in reading.
         prior: what readers left of another study of the same patient, looked for in round 0 alone; or None.
+        reaction: what its reader did with an answer, or None.
     """
 
     case: Case
@@ -105,6 +111,7 @@ class Subject:
     number: int
     facts: dict[str, object]
     prior: PriorStudy | None = None
+    reaction: Reaction | None = None
 
     @property
     def acquired(self) -> frozenset[int]:
@@ -172,7 +179,7 @@ class Subjects:
         """An annotation object."""
         file = self._source.fetch(instance_of(round_.trigger_uid))
         header = self._with_reader(inspect(file))
-        self._store.records.note_facts(round_.round_id, annotation_uid=header.sop_instance_uid)
+        self._store.records.note_facts(round_.round_id, annotation_uid=header.sop_instance_uid, drawn_by=drawn_by(header))
         if self._store.records.is_own_object(header.sop_instance_uid):
             raise NothingNew("this object is a result of this node")
         series = self.image_series(header)
@@ -184,12 +191,17 @@ class Subjects:
         drawing = replace(read_annotation(file, images), header=header)
         if _made_by_a_node(drawing):
             raise NothingNew("this object is a result of another node, or of this one before its data was lost")
-        task = self._tasks.for_drawing(series, drawing)
+        acquired, digest = acquired_slices(images), image_digest(images)
+        known = self._answers_on(series.series_instance_uid, digest, images)
+        everywhere = [answer for answers in known.values() for answer in answers]
+        task = self._tasks.for_drawing(series, drawing, lambda one: is_copy(one, drawing, everywhere, sorted(acquired)))
         case = self._store.records.case(task.task_id, series.study_instance_uid, series.series_instance_uid, images.part)
+        self._store.records.note_images(case.case_id, digest)
         earlier = self._earlier(case, task, images)
-        answers = [_earlier_answer(record) for _, record in earlier]
-        found = interpret(drawing, task, answers, self._names, acquired_slices(images))
-        new = _new_knowledge(found, header, _combined(earlier), case)
+        answers = [_earlier_answer(r, record) for r, record in earlier]
+        elsewhere = [answer for case_id, of in known.items() if case_id != case.case_id for answer in of]
+        found = interpret(drawing, task, [*elsewhere, *answers], self._names, acquired)
+        new = _new_knowledge(found, header, _combined(earlier), case, answers)
         drawings = [*_drawings(earlier), new]
         return Subject(
             case=case,
@@ -209,6 +221,7 @@ class Subjects:
                 "remarks": [*images.remarks, *drawing.remarks, *found.remarks],
                 "first_image": [images.slices[0].sop_instance_uid, images.slices[0].frame_number],
             },
+            reaction=reaction_of(found, answers, new),
         )
 
     def _with_reader(self, header: AnnotationHeader) -> AnnotationHeader:
@@ -274,10 +287,18 @@ class Subjects:
 
     def _earlier(self, case: Case, task: Task, images: ImageSeries) -> list[tuple[Round, CaseRecord]]:
         """The rounds of a case and what they came to, on the same grid, oldest first, for the labels that the task has now."""
+        return [(r, _for_labels(record, len(task.labels))) for r, record in self._records_of(case, images)]
+
+    def _records_of(self, case: Case, images: ImageSeries) -> list[tuple[Round, CaseRecord]]:
         kept = [r for r in self._store.records.rounds_of(case.case_id) if not r.facts.get(PRUNED)]
         pairs = [(r, self._store.files.get_record(r.round_id)) for r in kept]
-        count, shape = len(task.labels), images.volume.geometry.shape
-        return [(r, _for_labels(record, count)) for r, record in pairs if record.labels_DHW.shape == shape]
+        return [(r, record) for r, record in pairs if record.labels_DHW.shape == images.volume.geometry.shape]
+
+    def _answers_on(self, series_uid: str, digest: str, images: ImageSeries) -> dict[int, list[EarlierAnswer]]:
+        """The answers of all cases of the same images by case, whatever their task and their UIDs."""
+        cases = self._store.records.cases_of_images(digest, series_uid)
+        pairs = {case.case_id: self._records_of(case, images) for case in cases}
+        return {number: [_earlier_answer(*pair, elsewhere=True) for pair in of] for number, of in pairs.items()}
 
     def _next_number(self, case: Case) -> int:
         return 1 + max((r.number or 0 for r in self._store.records.rounds_of(case.case_id)), default=0)
@@ -289,7 +310,11 @@ def acquired_slices(images: ImageSeries) -> frozenset[int]:
 
 
 def _new_knowledge(
-    found: Interpretation, header: AnnotationHeader, before: SparseAnnotation | None, case: Case
+    found: Interpretation,
+    header: AnnotationHeader,
+    before: SparseAnnotation | None,
+    case: Case,
+    answers: Sequence[EarlierAnswer],
 ) -> SparseAnnotation:
     """What an object adds.
 
@@ -301,7 +326,8 @@ def _new_knowledge(
         raise EmptyAnnotation(f"object {header.sop_instance_uid}", "nothing is drawn in it", "Draw at least one slice.")
     if found.annotation is None or adds_nothing(before, found.annotation):
         why = "saved without any change to what is known already"
-        raise NothingNew(why, case.case_id, edited=found.edited, remarks=list(found.remarks))
+        reaction = reaction_of(found, answers, None)
+        raise NothingNew(why, case.case_id, reaction, edited=found.edited, remarks=list(found.remarks))
     return found.annotation
 
 
@@ -332,6 +358,6 @@ def _made_by_a_node(drawing: Drawing) -> bool:
     return drawing.header.manufacturer == MANUFACTURER and (machine_made or drawing.header.modality == "SR")
 
 
-def _earlier_answer(record: CaseRecord) -> EarlierAnswer:
+def _earlier_answer(round_: Round, record: CaseRecord, *, elsewhere: bool = False) -> EarlierAnswer:
     drawn = record.annotation.planes_of() if record.annotation is not None else ()
-    return EarlierAnswer(record.labels_DHW, frozenset(drawn))
+    return EarlierAnswer(record.labels_DHW, frozenset(drawn), round_.round_id, elsewhere)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -44,8 +45,15 @@ class TaskChoice:
             raise UnsupportedObject(f"task {task_id}", "it is no longer configured", "Put its file back into the tasks folder.")
         return task
 
-    def for_drawing(self, series: SeriesStatus, drawing: Drawing) -> Task:
+    def for_drawing(
+        self, series: SeriesStatus, drawing: Drawing, is_ours: Callable[[DrawnSegment], bool] = lambda _segment: False
+    ) -> Task:
         """The task with the most labels in the drawing, among those that the series belongs to.
+
+        Args:
+            series: the images.
+            drawing: the object.
+            is_ours: whether a segment shows nothing but an answer of this node: no task is made of that.
 
         Raises:
             UnsupportedObject: if there is none; says what was missing.
@@ -56,7 +64,7 @@ class TaskChoice:
         if found[0] and found[1] is not None:
             return found[1]
         if self._from_annotations:
-            return self._made_from(series, drawing)
+            return self._made_from(series, drawing, [one for one in drawing.segments if not is_ours(one)])
         subject = f"object {drawing.header.sop_instance_uid}"
         if not matching:
             raise UnsupportedObject(
@@ -71,9 +79,15 @@ class TaskChoice:
             f"Name or code the segment as one of these labels ({wanted}), or add the label to the task.",
         )
 
-    def _made_from(self, series: SeriesStatus, drawing: Drawing) -> Task:
+    def _made_from(self, series: SeriesStatus, drawing: Drawing, segments: Sequence[DrawnSegment]) -> Task:
         """A new task with the drawing's segments as labels, for series that look like this one."""
-        labels = tuple(_label(number, segment) for number, segment in enumerate(drawing.segments, start=1))
+        if not segments:
+            raise UnsupportedObject(
+                f"object {drawing.header.sop_instance_uid}",
+                "its segments repeat an answer of this node under other names",
+                "Draw the structure, or name the segments as the labels of the task are.",
+            )
+        labels = tuple(_label(number, segment) for number, segment in enumerate(segments, start=1))
         name = re.sub(r"[^a-z0-9]+", "-", "-".join(label.name for label in labels).lower()).strip("-")[:40].strip("-")
         task_id = name or f"task-{len(self._tasks) + 1}"
         if self._tasks.get(task_id) is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import structlog
 
+from learner.domain.audit import Event
 from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.job import JobKind
 from learner.domain.trigger import withdrawal_trigger, withdrawn_round
@@ -25,7 +26,7 @@ class NotTheirDrawing(ApprenticeError):
     """The drawing is another reader's."""
 
 
-def take_back(store: Store, round_: Round, **facts: object) -> bool:
+def take_back(store: Store, round_: Round, reader: str | None = None) -> bool:
     """The drawing of a round counts no more, and a round is opened that answers what is left.
 
     What repeated the drawing, and so told nothing new, may tell something now.
@@ -33,7 +34,7 @@ def take_back(store: Store, round_: Round, **facts: object) -> bool:
     Args:
         store: where all of it happens in one transaction.
         round_: an answered round of an annotation.
-        **facts: what else is to be noted of it.
+        reader: who says so to the node, empty where nobody is signed in; None where the object was deleted in the archive.
 
     Returns:
         Whether it was not taken back before.
@@ -46,7 +47,10 @@ def take_back(store: Store, round_: Round, **facts: object) -> bool:
         opened = store.records.open_round(trigger, round_.series_instance_uid, case_id=round_.case_id)
         if opened is None:
             return False
-        store.records.note_facts(round_.round_id, withdrawn=True, **facts)
+        told = {} if reader is None else {"withdrawn_by": reader}
+        store.records.note_facts(round_.round_id, withdrawn=True, **told)
+        where = "archive" if reader is None else "node"
+        store.audit.record(Event.WITHDRAWN, round_id=round_.round_id, by=reader or "", where=where)
         for same in store.records.unchanged_of(round_.case_id):
             store.records.apply(same.round_id, RoundEvent.KNOWLEDGE_LOST, reason="")
             store.jobs.reopen(JobKind.RESPOND, same.round_id)
@@ -82,5 +86,5 @@ def withdraw(store: Store, round_: Round, reader: str) -> None:
         raise NothingToWithdraw(f"round {round_.round_id} is no drawing that counts")
     if not may_withdraw(round_, reader):
         raise NotTheirDrawing(f"the drawing of round {round_.round_id} is another reader's")
-    if not take_back(store, round_, withdrawn_by=reader):
+    if not take_back(store, round_, reader):
         raise NothingToWithdraw(f"the drawing of round {round_.round_id} was withdrawn before")

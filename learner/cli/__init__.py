@@ -15,7 +15,7 @@ import structlog
 import typer
 
 from dicom_io.errors import DicomIoError
-from learner.cli import access, begin, check, demo, export, forget, look, models, next_cases, serve, simulate, status
+from learner.cli import access, audit, begin, check, demo, export, forget, look, models, next_cases, serve, simulate, status
 from learner.cli.console import NOT_DONE, PROGRAM_FAULT, WRONG_USAGE, Speech, examples
 from learner.errors import ApprenticeError
 from learner.logs import configure_logs
@@ -81,6 +81,7 @@ for _panel, _command, _examples in _COMMANDS:
         _examples[0].split()[0], rich_help_panel=_panel, epilog=examples(*(f"{_NAME} {example}" for example in _examples))
     )(_command)
 app.add_typer(access.app, name="access", rich_help_panel=_SETTING_UP)
+app.add_typer(audit.app, name="audit", rich_help_panel=_LOOKING)
 app.command(hidden=True)(serve.trainer)
 
 

@@ -11,7 +11,17 @@ from typing import Annotated
 
 import typer
 
-from learner.cli.console import DEFAULT_CONFIGURATION, AsJson, Configuration, console, examples, fail, print_json, table
+from learner.cli.console import (
+    DEFAULT_CONFIGURATION,
+    AsJson,
+    Configuration,
+    at_the_shell,
+    console,
+    examples,
+    fail,
+    print_json,
+    table,
+)
 from learner.domain.user import Role
 from learner.settings import load_settings
 from learner.storage.store import LocalStore
@@ -56,28 +66,28 @@ def add_user(
     if no_password and password_file is not None:
         fail("--no-password and --password-file exclude each other")
     accounts = _store(config).accounts
-    accounts.add_user(name, Role(role), "" if no_password else _password(password_file))
+    accounts.add_user(name, Role(role), "" if no_password else _password(password_file), by=at_the_shell())
     console().print(f"user {name} may sign in as {role}")
 
 
 @app.command("set-password", epilog=examples('apprentice access set-password "Eva Reader"'))
 def set_password(name: Name, password_file: PasswordFile = None, config: Configuration = DEFAULT_CONFIGURATION) -> None:
     """Give a user another password; whoever is signed in as them must sign in again."""
-    _store(config).accounts.set_password(name, _password(password_file))
+    _store(config).accounts.set_password(name, _password(password_file), by=at_the_shell())
     console().print(f"user {name} has another password")
 
 
 @app.command("set-role", epilog=examples('apprentice access set-role "Eva Reader" --role operator'))
 def set_role(name: Name, role: RoleOption, config: Configuration = DEFAULT_CONFIGURATION) -> None:
     """Give a user or a token another role."""
-    _store(config).accounts.set_role(name, Role(role))
+    _store(config).accounts.set_role(name, Role(role), by=at_the_shell())
     console().print(f"{name} is {role} now")
 
 
 @app.command("add-token", epilog=examples("apprentice access add-token prometheus --role reader"))
 def add_token(name: Name, role: RoleOption, config: Configuration = DEFAULT_CONFIGURATION) -> None:
     """Make a token for a machine (plugin, Prometheus, a script) and print it, this once."""
-    token = _store(config).accounts.add_token(name, Role(role))
+    token = _store(config).accounts.add_token(name, Role(role), by=at_the_shell())
     typer.echo(token)
     typer.echo(f"apprentice: token {name} is {role}; it is not shown again: write it into a file of mode 600", err=True)
 
@@ -101,7 +111,7 @@ def list_(config: Configuration = DEFAULT_CONFIGURATION, as_json: AsJson = False
 def remove(name: Name, config: Configuration = DEFAULT_CONFIGURATION) -> None:
     """Remove a user or a token, at once; what the user drew stays theirs."""
     accounts = _store(config).accounts
-    accounts.remove(name)
+    accounts.remove(name, by=at_the_shell())
     console().print(f"{name} is removed")
     if not accounts.exist():
         typer.echo("apprentice: no account is left; on loopback, without api.token_file, the node asks nobody now", err=True)

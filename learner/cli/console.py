@@ -6,6 +6,7 @@ Exit codes, of every command: 0 done; 1 not done, the line on standard error say
 
 from __future__ import annotations
 
+import getpass
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -88,6 +89,14 @@ def working(what: str) -> Iterator[Callable[[str], None]]:
     shown = Console(stderr=True, markup=False, highlight=False)
     with shown.status(what) as status:
         yield status.update
+
+
+def at_the_shell() -> str:
+    """Who types a command, for the audit record: the machine's user."""
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):  # a number without a name, as in some containers
+        return "(command line)"
 
 
 def print_json(content: Any) -> None:

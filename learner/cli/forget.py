@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -13,7 +12,17 @@ import typer
 from dicom_io.pacs.part10 import is_uid
 from learner import operations
 from learner.app.forgetting import ASKED, ForgottenStudies
-from learner.cli.console import DEFAULT_CONFIGURATION, AsJson, Configuration, console, fail, open_store, print_json, table
+from learner.cli.console import (
+    DEFAULT_CONFIGURATION,
+    AsJson,
+    Configuration,
+    at_the_shell,
+    console,
+    fail,
+    open_store,
+    print_json,
+    table,
+)
 from learner.cli.models import Model
 from learner.domain.checkpoint import Checkpoint
 from learner.errors import StoreError
@@ -41,7 +50,7 @@ def forget(
     if study and not is_uid(study):
         fail("that is no Study Instance UID; `GET /api/cases` and the page name those of cases")
     if lift:
-        operations.lift(forgotten, study)
+        operations.lift(forgotten, study, at_the_shell())
         typer.echo("the study may be taken in again")
     elif study:
         _forget(settings, store, forgotten, study, yes=yes, keep_results=keep_results, as_json=as_json)
@@ -62,7 +71,7 @@ def _forget(
     cases, rounds = len(store.queries.cases_of_study(study)), len(store.queries.rounds_of_study(study))
     if not yes:
         typer.confirm(f"{cases} cases and {rounds} rounds of this study are removed for good. Go on?", abort=True, err=True)
-    order = forgotten.order(study, why=ASKED, asked_by=_me(), results=not keep_results)
+    order = forgotten.order(study, why=ASKED, asked_by=at_the_shell(), results=not keep_results)
     with suppress(StoreError):  # a node has the folder, and does the work
         store.take()
         _purge(settings, store)
@@ -83,12 +92,6 @@ def _purge(settings: Settings, store: LocalStore) -> None:
 
     archive, _ = build_receiving(settings, store)
     build_housekeeping(settings, store, archive).purge.run_once()
-
-
-def _me() -> str:
-    with suppress(OSError, KeyError):
-        return getpass.getuser()
-    return ""
 
 
 def _to_do(view: ForgottenView) -> str:
@@ -127,9 +130,9 @@ def retrain(
     """Train a model anew from what it remembers, as after a study was forgotten; what comes of it has to pass the gate."""
     _, store = open_store(config)
     if drop_marked:
-        _told(operations.drop_marked(store, model), as_json=as_json)
+        _told(operations.drop_marked(store, model, at_the_shell()), as_json=as_json)
         return
-    operations.retrain(store, model)
+    operations.retrain(store, model, at_the_shell())
     if as_json:
         print_json({"ordered": True})
     else:

@@ -11,7 +11,16 @@ import typer
 
 from learner import operations
 from learner.app.serving import serving_version
-from learner.cli.console import DEFAULT_CONFIGURATION, AsJson, Configuration, console, open_store, print_json, table
+from learner.cli.console import (
+    DEFAULT_CONFIGURATION,
+    AsJson,
+    Configuration,
+    at_the_shell,
+    console,
+    open_store,
+    print_json,
+    table,
+)
 from learner.domain.case import Round, RoundState
 from learner.http.models import RoundView, TaskView
 from learner.storage.store import LocalStore
@@ -82,7 +91,7 @@ def retry(
 ) -> None:
     """Take up again a round that was refused or withdrawn, or whose job was given up."""
     _, store = open_store(config)
-    operations.retry_round(store, round_id)
+    operations.retry_round(store, round_id, at_the_shell())
     if as_json:
         print_json(_view(store, store.records.find_round(round_id)).model_dump(mode="json"))
         return
@@ -97,9 +106,9 @@ def training(
     """Hold training back, let it go on, or say which; answers go on either way."""
     _, store = open_store(config)
     if switch is Switch.PAUSE:
-        operations.pause_training(store)
+        operations.pause_training(store, at_the_shell())
     elif switch is Switch.RESUME:
-        operations.resume_training(store)
+        operations.resume_training(store, at_the_shell())
     paused = operations.training_paused(store)
     if as_json:
         print_json({"paused": paused})

@@ -12,6 +12,7 @@ from learner.cli.console import (
     DEFAULT_CONFIGURATION,
     AsJson,
     Configuration,
+    at_the_shell,
     console,
     fail,
     open_store,
@@ -89,7 +90,7 @@ def rollback(
     """Let an earlier version of a model serve, until a later one is clearly better."""
     _, store = open_store(config)
     before = store.checkpoints.serving(model)
-    now = operations.roll_back(store, model, version, retrain=retrain)
+    now = operations.roll_back(store, model, version, retrain=retrain, by=at_the_shell())
     if as_json:
         print_json(CheckpointView.of(now).model_dump(mode="json"))
         return

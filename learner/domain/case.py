@@ -104,6 +104,9 @@ def next_state(state: RoundState, event: RoundEvent) -> RoundState:
         raise IllegalTransition(state, event) from None
 
 
+_NAMING = frozenset({"drawn_by", "withdrawn_by"})
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
     """One trigger and its answer.
@@ -135,3 +138,8 @@ class Round:
     received_at: float
     answered_at: float | None
     facts: dict[str, object]
+
+    @property
+    def nameless_facts(self) -> dict[str, object]:
+        """The facts without those that name a person."""
+        return {name: value for name, value in self.facts.items() if name not in _NAMING}

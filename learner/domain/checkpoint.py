@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+LEARNED_CASES = "learned_cases"
+"""Fact of a version that was trained anew: the cases that it was trained from."""
+
 
 class CheckpointState(StrEnum):
     """Where a version stands; of each model one serves at most."""

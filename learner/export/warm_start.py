@@ -23,6 +23,7 @@ import structlog
 import torch
 from torch import Tensor
 
+from learner.domain.audit import Event
 from learner.domain.task import Task
 from learner.errors import ConfigurationError, StoreError
 from learner.export.bundle import METADATA, OWN_KEY, WEIGHTS
@@ -116,7 +117,10 @@ def install(store: LocalStore, tasks: Sequence[Task], settings: LearningSettings
             continue
         start = read_bundle(Path(task.warm_start), task)
         state = starting_state(start, task, training_settings(settings), settings.seed)
-        store.checkpoints.add(task.model_id, state, round_id=0, steps=0, facts={"origin": dict(start.origin)})
+        with store.transaction():
+            origin = dict(start.origin)
+            begun = store.checkpoints.add(task.model_id, state, round_id=0, steps=0, facts={"origin": origin})
+            store.audit.record(Event.BEGUN, version=begun.name, model=begun.model_id, sha256=begun.sha256, origin=origin)
         _log.info("model begins from a bundle", model=task.model_id, **start.origin)
 
 

@@ -67,7 +67,7 @@ class Access:
 
     def __init__(self, settings: Settings, store: LocalStore, token: str) -> None:
         self.settings: AccessSettings = settings.access
-        self.accounts, self.sessions = store.accounts, store.sessions
+        self.accounts, self.sessions, self.audit = store.accounts, store.sessions, store.audit
         self.limits = SessionLimits(self.settings.session_hours * 3600, self.settings.session_idle_minutes * 60)
         self.rate = RequestRate(self.settings.requests_per_minute)
         self.failures = FailedSignIns()

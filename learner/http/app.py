@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.types import ASGIApp
 
 from learner.http.access import Access
+from learner.http.audit import audit_router
 from learner.http.companion import companion_router
 from learner.http.guard import Guard
 from learner.http.metrics import registry
@@ -63,6 +64,7 @@ def create_app(node: Node, token: str) -> FastAPI:
     )
     app.include_router(api_router(node), dependencies=[documented])
     app.include_router(companion_router(node), dependencies=[documented])
+    app.include_router(audit_router(node), dependencies=[documented])
     app.include_router(_metrics_router(registry(node)), dependencies=[documented])
     app.include_router(_health_router(node))
     access = Access(node.settings, node.store, token)

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from learner import operations
 from learner.app.forgetting import ASKED
-from learner.domain.user import User
 from learner.http.models import CheckpointView
+from learner.http.names import asker
 from learner.node import Housekeeping, Node
 from learner.ports import ForgottenStudy
 from learner.storage.store import LocalStore
@@ -92,15 +92,15 @@ def _add_studies(router: APIRouter, node: Node) -> None:
 
         The work is done between two answers, and goes on after a restart; `GET /api/forgotten` tells how far it is.
         """
-        user: User = request.state.user
-        order = _housekeeping(node).forgotten.order(study_uid, why=ASKED, asked_by=user.name, results=not keep_results)
+        forgotten = _housekeeping(node).forgotten
+        order = forgotten.order(study_uid, why=ASKED, asked_by=asker(request), results=not keep_results)
         node.answer_now()
         return ForgottenView.of(order, store)
 
     @router.delete("/studies/{study_uid}/forget", tags=["forgetting"])
-    def lift(study_uid: StudyUid) -> Lifted:
+    def lift(study_uid: StudyUid, request: Request) -> Lifted:
         """Let a forgotten study be taken in again, as if it had never been seen; 404 if it is not forgotten."""
-        operations.lift(_housekeeping(node).forgotten, study_uid)
+        operations.lift(_housekeeping(node).forgotten, study_uid, asker(request))
         node.reconcile_soon()
         return Lifted()
 
@@ -109,15 +109,15 @@ def _add_models(router: APIRouter, node: Node) -> None:
     store = node.store
 
     @router.post("/models/{model_id}/retrain", status_code=202, tags=["models"])
-    def retrain(model_id: ModelName) -> Ordered:
+    def retrain(model_id: ModelName, request: Request) -> Ordered:
         """Train a model anew from what it remembers: a new version, which has to pass the gate. 409 if that cannot be."""
-        operations.retrain(store, model_id)
+        operations.retrain(store, model_id, asker(request))
         return Ordered()
 
     @router.post("/models/{model_id}/drop-marked", tags=["models"])
-    def drop_marked(model_id: ModelName) -> list[CheckpointView]:
+    def drop_marked(model_id: ModelName, request: Request) -> list[CheckpointView]:
         """Remove the files of versions that learned from a forgotten study. 409 if there are none, or only needed ones."""
-        return [CheckpointView.of(one) for one in operations.drop_marked(store, model_id)]
+        return [CheckpointView.of(one) for one in operations.drop_marked(store, model_id, asker(request))]
 
 
 def _housekeeping(node: Node) -> Housekeeping:

@@ -267,7 +267,7 @@ class RoundView(_View):
             checkpoint=round_.checkpoint,
             received_at=round_.received_at,
             answered_at=round_.answered_at,
-            facts=_json(round_.facts),
+            facts=_json(round_.nameless_facts),
             link=link(""),
             guidance=tuple(
                 SuggestionView.model_validate(

@@ -1,10 +1,11 @@
-"""Names of readers are told to people who are signed in, and to nobody's machine."""
+"""Who asks, and who is told names of readers: people who are signed in, and nobody's machine."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from typing import Annotated
 
+from fastapi import Request
 from pydantic import PlainSerializer
 
 names_are_told: ContextVar[bool] = ContextVar("names_are_told", default=True)
@@ -12,3 +13,8 @@ names_are_told: ContextVar[bool] = ContextVar("names_are_told", default=True)
 
 ReaderName = Annotated[str, PlainSerializer(lambda name: name if names_are_told.get() else "", return_type=str)]
 """Name of a reader in an answer; empty for machines."""
+
+
+def asker(request: Request) -> str:
+    """Name of the user or token that asks; an empty string where nobody is asked who they are."""
+    return str(request.state.user.name)

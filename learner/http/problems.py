@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from dicom_io.errors import DicomIoError, PacsUnavailable
 from learner.app.acceptance import NothingToAccept
+from learner.app.lineage import NotInRecord
 from learner.app.withdrawal import NothingToWithdraw, NotTheirDrawing
 from learner.errors import ApprenticeError
 from learner.operations import (
@@ -77,6 +78,10 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(NothingToRetry)
     def on_conflict(_request: Request, error: NothingToRetry) -> JSONResponse:
         return problem(409, str(error), "Only what was refused, withdrawn or parked can be retried.")
+
+    @app.exception_handler(NotInRecord)
+    def on_nothing_recorded(_request: Request, error: NotInRecord) -> JSONResponse:
+        return problem(404, str(error), "GET /api/audit lists what is recorded.")
 
     @app.exception_handler(NoSuchVersion)
     def on_no_version(_request: Request, error: NoSuchVersion) -> JSONResponse:

@@ -52,6 +52,10 @@ NEEDED: dict[tuple[str, str], Role] = {
     ("GET", "/api/tasks/{task_id}/learning"): _READER,
     ("GET", "/api/models/{model_id}/memory"): _READER,
     ("GET", "/api/tasks/{task_id}/next-cases"): _READER,
+    ("GET", "/api/audit"): _OPERATOR,
+    ("GET", "/api/audit/verify"): _OPERATOR,
+    ("GET", "/api/audit/rounds/{which}"): _OPERATOR,
+    ("GET", "/api/audit/models/{model_id}/versions/{version}"): _OPERATOR,
     ("POST", "/api/training/pause"): _OPERATOR,
     ("POST", "/api/training/resume"): _OPERATOR,
 }

@@ -39,6 +39,7 @@ from learner.http.models import (
     TaskView,
     Training,
 )
+from learner.http.names import asker
 from learner.http.page_routes import page_router
 from learner.node import Node
 from learner.storage.store import LocalStore
@@ -168,10 +169,10 @@ def _add_models(router: APIRouter, node: Node) -> None:
         return ComparisonView.of(compared(node.settings, store, node.tasks, model_id, (one, other)))
 
     @router.post("/models/{model_id}/rollback", tags=["models"])
-    def rollback(model_id: ModelName, version: OptionalVersion = "", retrain: bool = False) -> CheckpointView:
+    def rollback(request: Request, model_id: ModelName, version: OptionalVersion = "", retrain: bool = False) -> CheckpointView:
         """An earlier version serves, until a later one is clearly better; training goes on from it, too, with ``retrain``."""
         _known(node, model_id)
-        return CheckpointView.of(operations.roll_back(store, model_id, version, retrain=retrain))
+        return CheckpointView.of(operations.roll_back(store, model_id, version, retrain=retrain, by=asker(request)))
 
 
 def _known(node: Node, model_id: str) -> None:
@@ -232,9 +233,9 @@ def _add_rounds(router: APIRouter, node: Node) -> None:
         return _detail(node, operations.find_round(store, round_id))
 
     @router.post("/rounds/{round_id}/retry", status_code=202, tags=["rounds"])
-    def retry(round_id: Number) -> RoundDetail:
+    def retry(round_id: Number, request: Request) -> RoundDetail:
         """Take up again what was refused, withdrawn or given up; 409 if the round is none of these."""
-        retried = operations.retry_round(store, round_id)
+        retried = operations.retry_round(store, round_id, asker(request))
         node.answer_now()
         return _detail(node, retried)
 
@@ -252,15 +253,15 @@ def _add_rounds(router: APIRouter, node: Node) -> None:
 
 def _add_training(router: APIRouter, store: LocalStore) -> None:
     @router.post("/training/pause", tags=["training"])
-    def pause() -> Training:
+    def pause(request: Request) -> Training:
         """Hold training back; answers go on."""
-        operations.pause_training(store)
+        operations.pause_training(store, asker(request))
         return Training(paused=True)
 
     @router.post("/training/resume", tags=["training"])
-    def resume() -> Training:
+    def resume(request: Request) -> Training:
         """Let training go on."""
-        operations.resume_training(store)
+        operations.resume_training(store, asker(request))
         return Training(paused=False)
 
 

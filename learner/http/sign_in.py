@@ -11,6 +11,7 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from learner.domain.audit import Event
 from learner.domain.user import User
 from learner.http.access import Access, Refused, check_same_origin, session_cookie, session_cookie_name
 from learner.http.problems import problem
@@ -99,6 +100,7 @@ def sign_in_router(access: Access) -> APIRouter:
         right = await to_thread.run_sync(access.accounts.check_password, name, password, limiter=hashing)
         if not right:
             _log.warning("sign-in failed", client=client)
+            await to_thread.run_sync(_note_failure, access, name, client)
             return _form(back, _WRONG, name, 403)
         access.failures.succeeded(name, client)
         answer = RedirectResponse(back, 303)
@@ -111,6 +113,9 @@ def sign_in_router(access: Access) -> APIRouter:
         secure = access.is_secure(request.scope, request.headers)
         if cookie := session_cookie(request.headers, secure):
             access.sessions.close(cookie)
+        if request.state.user.name:
+            client = access.client(request.scope, request.headers)
+            access.audit.record(Event.SIGNED_OUT, account=request.state.user.name, client=client)
         answer = RedirectResponse("/sign-in", 303)
         answer.delete_cookie(session_cookie_name(secure=secure), secure=secure, httponly=True, samesite="strict")
         return answer
@@ -126,7 +131,14 @@ def begin_session(access: Access, request: Request, answer: Response, name: str)
     secret = access.sessions.open(name, access.limits)
     # Without an age: it goes with the browser. How long it is good for is decided here.
     answer.set_cookie(session_cookie_name(secure=secure), secret, secure=secure, httponly=True, samesite="strict", path="/")
+    access.audit.record(Event.SIGNED_IN, account=name, client=access.client(request.scope, request.headers))
     _log.info("signed in")
+
+
+def _note_failure(access: Access, name: str, client: str) -> None:
+    """Records a failed sign-in. A name that is nobody's is not kept: people type passwords there."""
+    known = name if access.accounts.find(name) is not None else ""
+    access.audit.record(Event.SIGN_IN_FAILED, account=known, client=client)
 
 
 def safe_address(text: str) -> str:

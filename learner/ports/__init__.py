@@ -1,5 +1,6 @@
 """What the use cases need from the world, as small protocols. Archives: :mod:`dicom_io.pacs.port`."""
 
+from learner.ports.audit import Audit
 from learner.ports.authors import Authors
 from learner.ports.clock import Clock
 from learner.ports.files import CaseFiles, CaseRecord
@@ -14,6 +15,7 @@ from learner.ports.store import (
 )
 
 __all__ = [
+    "Audit",
     "Authors",
     "CaseFiles",
     "CaseRecord",

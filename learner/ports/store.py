@@ -13,6 +13,7 @@ from typing import Protocol
 from learner.domain.case import Case, Round, RoundEvent
 from learner.domain.job import Job, JobKind
 from learner.domain.task import Label, Task
+from learner.ports.audit import Audit
 from learner.ports.authors import Authors
 from learner.ports.files import CaseFiles
 from learner.ports.forgotten import Forgotten
@@ -165,6 +166,18 @@ class Records(Protocol):
 
         Those of the case's earlier rounds, and the report that says why the round itself was refused before it was retried.
         """
+        ...
+
+    def note_images(self, case_id: int, digest: str) -> None:
+        """Remembers a digest of the images of a case."""
+        ...
+
+    def cases_of_images(self, digest: str, series_instance_uid: str) -> tuple[Case, ...]:
+        """Cases of that series, or of images with that digest whatever their UIDs; of any task, oldest first."""
+        ...
+
+    def shown_results(self, kind: str) -> tuple[ResultRecord, ...]:
+        """Results of that kind, of the newest answer of each case, that stand in the archive as far as is known."""
         ...
 
     def mark_sent(self, sop_instance_uid: str) -> None:
@@ -333,6 +346,11 @@ class Store(Protocol):
     @property
     def forgotten(self) -> Forgotten:
         """Studies that were forgotten."""
+        ...
+
+    @property
+    def audit(self) -> Audit:
+        """What happened, for good."""
         ...
 
     def remove_leftovers(self) -> int:

@@ -12,9 +12,11 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from learner.domain.audit import Event
 from learner.domain.user import Role, User, is_name
 from learner.errors import ApprenticeError
 from learner.ports import Clock
+from learner.storage.audit import SqliteAudit
 from learner.storage.database import Database
 
 KEY_FILE = "access-key"
@@ -87,12 +89,14 @@ class SqliteAccounts:
         database: with the table ``accounts``.
         clock: time.
         digest: keyed hash of tokens.
+        audit: where changes are recorded; ``by`` says who makes them.
     """
 
-    def __init__(self, database: Database, clock: Clock, digest: KeyedHash) -> None:
+    def __init__(self, database: Database, clock: Clock, digest: KeyedHash, audit: SqliteAudit) -> None:
         self._db = database
         self._clock = clock
         self._digest = digest
+        self._audit = audit
         self._hasher = PasswordHasher()
         self._nobodys = ""
 
@@ -113,15 +117,15 @@ class SqliteAccounts:
         row = self._db.row("SELECT * FROM accounts WHERE name = ?", (name,))
         return _account(row) if row is not None else None
 
-    def add_user(self, name: str, role: Role, password: str = "") -> None:
+    def add_user(self, name: str, role: Role, password: str = "", *, by: str = "") -> None:
         """A new user; without a password one who comes through a proxy or a single sign-on.
 
         Raises:
             AccountError: name or password cannot be used.
         """
-        self._add(name, "user", role, self._hashed(password) if password else "")
+        self._add(name, "user", role, self._hashed(password) if password else "", by)
 
-    def add_token(self, name: str, role: Role) -> str:
+    def add_token(self, name: str, role: Role, *, by: str = "") -> str:
         """A new token for a machine.
 
         Returns:
@@ -131,27 +135,32 @@ class SqliteAccounts:
             AccountError: the name cannot be used.
         """
         token = _TOKEN_PREFIX + secrets.token_urlsafe(32)
-        self._add(name, "token", role, self._digest(token))
+        self._add(name, "token", role, self._digest(token), by)
         return token
 
-    def set_password(self, name: str, password: str) -> None:
+    def set_password(self, name: str, password: str, *, by: str = "") -> None:
         """Another password; the user's sessions end.
 
         Raises:
             AccountError: there is no such user, or the password cannot be used.
         """
-        self._change("UPDATE accounts SET secret = ? WHERE name = ? AND kind = 'user'", self._hashed(password), name)
-        self._db.run("DELETE FROM sessions WHERE name = ?", (name,))
+        secret = self._hashed(password)
+        with self._db.transaction():
+            self._change("UPDATE accounts SET secret = ? WHERE name = ? AND kind = 'user'", secret, name)
+            self._db.run("DELETE FROM sessions WHERE name = ?", (name,))
+            self._audit.record(Event.ACCOUNT_CHANGED, account=name, what="password", by=by)
 
-    def set_role(self, name: str, role: Role) -> None:
+    def set_role(self, name: str, role: Role, *, by: str = "") -> None:
         """Another role, from the next request on.
 
         Raises:
             AccountError: there is no such account.
         """
-        self._change("UPDATE accounts SET role = ? WHERE name = ?", role, name)
+        with self._db.transaction():
+            self._change("UPDATE accounts SET role = ? WHERE name = ?", role, name)
+            self._audit.record(Event.ACCOUNT_CHANGED, account=name, what="role", role=role, by=by)
 
-    def remove(self, name: str) -> None:
+    def remove(self, name: str, *, by: str = "") -> None:
         """Removes an account and ends its sessions. What its user stored stays theirs.
 
         Raises:
@@ -160,6 +169,7 @@ class SqliteAccounts:
         with self._db.transaction():
             self._db.run("DELETE FROM sessions WHERE name = ?", (name,))
             self._change("DELETE FROM accounts WHERE name = ?", name)
+            self._audit.record(Event.ACCOUNT_REMOVED, account=name, by=by)
 
     def check_password(self, name: str, password: str) -> bool:
         """Whether it is that user's password. Takes as long where there is no such user; uses 64 MiB for a moment."""
@@ -189,11 +199,13 @@ class SqliteAccounts:
             raise AccountError(f"a password has {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters; take several words")
         return self._hasher.hash(password)
 
-    def _add(self, name: str, kind: str, role: Role, secret: str) -> None:
+    def _add(self, name: str, kind: str, role: Role, secret: str, by: str) -> None:
         if not is_name(name):
             raise AccountError(f"{name!r} is no name; it has 1 to 64 printable characters, and no space at either end")
         try:
-            self._db.run("INSERT INTO accounts VALUES (?, ?, ?, ?, ?)", (name, kind, role, secret, self._clock.now()))
+            with self._db.transaction():
+                self._db.run("INSERT INTO accounts VALUES (?, ?, ?, ?, ?)", (name, kind, role, secret, self._clock.now()))
+                self._audit.record(Event.ACCOUNT_ADDED, account=name, what=kind, role=role, by=by)
         except sqlite3.IntegrityError:
             raise AccountError(f"there is an account {name!r} already; `apprentice access list` shows them") from None
 

@@ -32,6 +32,7 @@ _REDUCE = (
     """DELETE FROM jobs WHERE kind IN ('respond', 'learn')
     AND round_id IN (SELECT value FROM json_each(:rounds))""",
     "UPDATE jobs SET reason = '' WHERE reason <> '' AND round_id IN (SELECT value FROM json_each(:rounds))",
+    "DELETE FROM case_images WHERE case_id IN (SELECT value FROM json_each(:cases))",
     "DELETE FROM lessons WHERE case_id IN (SELECT value FROM json_each(:cases))",
     """DELETE FROM stored_by WHERE sop_uid IN (SELECT value FROM json_each(:objects))
     OR sop_uid IN (SELECT sop_uid FROM results WHERE round_id IN (SELECT value FROM json_each(:rounds)))""",

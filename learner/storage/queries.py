@@ -113,6 +113,11 @@ class Queries:
         )
         return as_round(row) if row else None
 
+    def find_result(self, sop_instance_uid: str) -> Round | None:
+        """The round that a result answers."""
+        row = self._db.row("SELECT rounds.* FROM results JOIN rounds USING (round_id) WHERE sop_uid = ?", (sop_instance_uid,))
+        return as_round(row) if row else None
+
     def round_counts(self) -> dict[str, int]:
         """Number of rounds in each state."""
         rows = self._db.rows("SELECT state, count(*) AS n FROM rounds GROUP BY state")

@@ -244,6 +244,28 @@ class SqliteRecords:
         )
         return tuple(_result(row) for row in rows)
 
+    def note_images(self, case_id: int, digest: str) -> None:
+        """See :meth:`learner.ports.Records.note_images`."""
+        self._db.run(
+            "INSERT INTO case_images VALUES (?1, ?2) ON CONFLICT (case_id) DO UPDATE SET digest = ?2 WHERE digest <> ?2",
+            (case_id, digest),
+        )
+
+    def cases_of_images(self, digest: str, series_instance_uid: str) -> tuple[Case, ...]:
+        """See :meth:`learner.ports.Records.cases_of_images`."""
+        same = "SELECT case_id FROM case_images WHERE digest = ?"
+        sql = f"SELECT * FROM cases WHERE series_uid = ? OR case_id IN ({same}) ORDER BY case_id"  # noqa: S608 - our own literals
+        return tuple(as_case(row) for row in self._db.rows(sql, (series_instance_uid, digest)))
+
+    def shown_results(self, kind: str) -> tuple[ResultRecord, ...]:
+        """See :meth:`learner.ports.Records.shown_results`."""
+        rows = self._db.rows(
+            "SELECT * FROM results WHERE kind = ? AND sent_at IS NOT NULL AND deleted_at IS NULL AND round_id IN "
+            "(SELECT max(round_id) FROM rounds WHERE state IN ('computed', 'answered') GROUP BY case_id) ORDER BY round_id",
+            (kind,),
+        )
+        return tuple(_result(row) for row in rows)
+
     def mark_sent(self, sop_instance_uid: str) -> None:
         """See :meth:`learner.ports.Records.mark_sent`."""
         self._db.run("UPDATE results SET sent_at = ? WHERE sop_uid = ?", (self._clock.now(), sop_instance_uid))

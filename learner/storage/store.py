@@ -9,6 +9,8 @@ from pathlib import Path
 from learner.errors import StoreError
 from learner.ports import Clock
 from learner.storage.accounts import KeyedHash, SqliteAccounts
+from learner.storage.audit import SqliteAudit
+from learner.storage.audit_history import take_over_history
 from learner.storage.authors import SqliteAuthors
 from learner.storage.checkpoints import LocalCheckpoints
 from learner.storage.database import Database
@@ -55,11 +57,13 @@ class LocalStore:
         self.files = LocalCaseFiles(folder)
         self.queries = Queries(self._database)
         digest = KeyedHash(folder)
-        self.accounts = SqliteAccounts(self._database, clock, digest)
+        self.audit = SqliteAudit(self._database, clock)
+        self.accounts = SqliteAccounts(self._database, clock, digest, self.audit)
         self.sessions = SqliteSessions(self._database, clock, digest)
         self.authors = SqliteAuthors(self._database, clock)
         self.forgotten = SqliteForgotten(self._database, clock)
         self.overview = Overview(self._database)
+        take_over_history(self._database, self.audit)
         self._lock: FolderLock | None = None
 
     def take(self) -> int:

@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -178,6 +178,30 @@ def test_what_came_from_outside_is_text(shown: Shown) -> None:
     expect(shown.page.locator("#attention")).to_contain_text(MARKUP)
     assert shown.page.title() == "PACS Apprentice"
     assert shown.page.locator("#attention img, #attention script").count() == 0
+
+
+def test_texts_of_objects_are_text_in_cases_and_tasks(shown: Shown) -> None:
+    """A series' description and a segment's label become a task's title; a reader's name and remarks stand with the rounds."""
+    page, node = shown.page, shown.node
+    title = f"Made from the first drawing of {MARKUP}"
+    node.tasks.add(replace(TASK, task_id="made", title=title, match=replace(TASK.match, series_description=MARKUP)))
+    case = shown.filled.case(1)
+    (round_,) = node.store.queries.rounds(case_id=case)
+    reactions = {"7": {"kind": "edited", "share": 0.031, "slices": 2}}
+    node.store.records.note_facts(round_.round_id, remarks=[f"Segments were left out: {MARKUP}."], reactions=reactions)
+    node.store._database.run("UPDATE rounds SET reader = ? WHERE round_id = ?", (MARKUP, round_.round_id))
+    page.reload()
+    expect(page.locator(".task", has_text="made").locator("h3")).to_contain_text(title)
+    page.locator(f"#cases tr[data-case='{case}']").get_by_role("button").click()
+    unfolded = page.locator("tr.unfolded")
+    expect(unfolded).to_contain_text(f"Segments were left out: {MARKUP}.")
+    expect(unfolded.locator("dd", has_text=MARKUP)).to_have_count(1)
+    expect(unfolded).to_contain_text("edited, 3 % on 2 slices")
+    audit = unfolded.get_by_role("link", name="Audit record").first
+    expect(audit).to_be_visible()
+    assert (audit.get_attribute("href") or "").endswith(f"/api/audit/rounds/{round_.round_id}")
+    assert page.title() == "PACS Apprentice"
+    assert page.locator("img[src=x], main script").count() == 0
 
 
 def test_a_new_round_appears_without_reloading(shown: Shown) -> None:

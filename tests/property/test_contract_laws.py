@@ -205,3 +205,26 @@ def tall(blob: np.ndarray, axis: int, index: int) -> bool:
     """Whether enough slices show a stripe long enough, those through drawn slices not counted."""
     section = np.take(blob, index, axis=axis)
     return int((section.sum(axis=1) >= LENGTH).sum()) >= LENGTH + 3
+
+
+@given(label_maps, st.permutations((1, 2)))
+def test_our_own_answer_is_no_annotation_whatever_its_labels_are_called(labels_DHW: np.ndarray, names: list[int]) -> None:
+    assume(labels_DHW.any())
+    answer = EarlierAnswer(labels_DHW, frozenset())
+    renamed_DHW = np.array([0, *names], np.uint8)[labels_DHW]
+    found = interpret(drawing(renamed_DHW, {1, 2}, "1.1"), TASK, [answer])
+    assert (found.annotation, found.edited) == (None, True)
+    elsewhere = replace(answer, elsewhere=True)
+    assert interpret(drawing(renamed_DHW, {1, 2}, "1.1"), TASK, [elsewhere]).annotation is None
+
+
+@given(label_maps, label_maps)
+def test_beside_what_somebody_else_drew_our_own_answer_is_no_annotation(ours_DHW: np.ndarray, theirs_DHW: np.ndarray) -> None:
+    predicted_DHW = (ours_DHW == 1).astype(np.uint8)
+    drawn_DHW = (theirs_DHW == 2) & (predicted_DHW == 0)
+    assume(predicted_DHW.any() and drawn_DHW.any())
+    merged_DHW = np.where(drawn_DHW, 2, predicted_DHW).astype(np.uint8)
+    found = interpret(drawing(merged_DHW, {1, 2}, "1.1"), TASK, [EarlierAnswer(predicted_DHW, frozenset())])
+    assert found.annotation is not None
+    assert not found.annotation.known_LDHW[0].any()
+    assert set(found.annotation.planes_of()) == set(np.flatnonzero(drawn_DHW.any(axis=(1, 2))).tolist())

@@ -6,7 +6,8 @@ are pure functions of the object as it was read, the task and the earlier answer
 * :mod:`~learner.domain.contract.labels`: which label a segment means;
 * :mod:`~learner.domain.contract.words`: which segments draw, and which mark what is drawn;
 * :mod:`~learner.domain.contract.known`: rules 1 and 5, what a drawing makes known;
-* :mod:`~learner.domain.contract.edited`: rules 2 and 7, what a reader did to an answer of ours;
+* :mod:`~learner.domain.contract.edited`: rule 2, what a reader did to an answer of ours;
+* :mod:`~learner.domain.contract.own_output`: rule 7, our own output under other names, and among what others drew;
 * :mod:`~learner.domain.contract.marks`: rules 3 and 9, accepted and complete slices, strokes;
 * :mod:`~learner.domain.contract.planes`: rule 4, drawings in other planes;
 * :mod:`~learner.domain.contract.accumulation`: rules 6 and 8, several objects and several readers.
@@ -18,6 +19,7 @@ from learner.domain.contract.accumulation import accumulate, adds_nothing, agree
 from learner.domain.contract.edited import EarlierAnswer
 from learner.domain.contract.interpretation import Interpretation, interpret
 from learner.domain.contract.labels import LabelChange, label_change, match_label
+from learner.domain.contract.own_output import is_copy
 from learner.domain.contract.words import ContractNames
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "agreement",
     "combine",
     "interpret",
+    "is_copy",
     "label_change",
     "match_label",
     "with_label_count",

@@ -1,9 +1,9 @@
-"""Rules 2 and 7: what a reader did to an answer of ours; our own output never passes for a drawing."""
+"""Rule 2: what a reader did to an answer of ours."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -21,6 +21,8 @@ _COPY_DICE = 0.98
 """Least Dice of a slice that resampling alone has changed ..."""
 _COPY_BORDER = 1 / 3
 """... or the greatest share of the voxels on its border that differ then: small structures are nearly all border."""
+_COPY_BORDER_COARSE = 2 / 3
+"""The same for coarser grids, and for contours, which some viewers run through the centres of the outermost pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,10 +32,14 @@ class EarlierAnswer:
     Attributes:
         labels_DHW: uint8 labels as they went to the archive.
         drawn: slices that were drawn by a reader when it was made: those repeat the reader, not us.
+        round_id: the round whose answer it is; 0 where that does not matter.
+        elsewhere: whether it is of another case of the same images, whose labels may mean something else.
     """
 
     labels_DHW: LabelArray
     drawn: frozenset[int]
+    round_id: int = 0
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,28 +102,32 @@ def compared(
     contours = frozenset[AxisPlane]().union(*on_planes) if len(on_planes) == len(segments) else None
     if not segments:
         return Compared(labels_DHW, numbers, Change(None, {}, repeats=False, voxels_DHW=labels_DHW > 0))
-    saved = _Saved(labels_DHW, slices, contours)
+    border = _COPY_BORDER_COARSE if drawing.coarse or contours is not None else _COPY_BORDER
+    saved = _Saved(labels_DHW, slices, contours, border)
     known = [_restricted(answer, numbers) for answer in answers]
-    return Compared(labels_DHW, numbers, saved.change_of(known, resampled=drawing.resampled))
+    return Compared(labels_DHW, numbers, saved.change_of(known, inexact=drawing.resampled or contours is not None))
 
 
-def without_copies(
-    segments: Sequence[tuple[DrawnSegment, Label]], answers: Sequence[EarlierAnswer]
-) -> list[tuple[DrawnSegment, Label]]:
-    """The segments without untouched copies of ours, where a reader drew the same label in a segment of its own beside it."""
-    kept = []
-    for segment, label in segments:
-        beside = any(other is not segment and meant == label and other.mask_DHW.any() for other, meant in segments)
-        if not (beside and any(np.array_equal(segment.mask_DHW, a.labels_DHW == label.number) for a in answers)):
-            kept.append((segment, label))
-    return kept if {label.number for _, label in kept} == {label.number for _, label in segments} else list(segments)
+def joined(parts: Sequence[Compared]) -> Compared:
+    """Parts of one object as one; where they overlap, the later one shows."""
+    first, *others = parts
+    for one in others:
+        labels_DHW = np.where(one.labels_DHW > 0, one.labels_DHW, first.labels_DHW)
+        change = Change(
+            first.change.origin or one.change.origin,
+            {**first.change.planes, **one.change.planes},
+            first.change.repeats or one.change.repeats,
+            first.change.voxels_DHW | one.change.voxels_DHW,
+        )
+        first = Compared(labels_DHW, first.numbers | one.numbers, change)
+    return first
 
 
 def _restricted(answer: EarlierAnswer, numbers: Collection[int]) -> EarlierAnswer:
     """An answer with the labels ``numbers`` alone; a viewer may save some of our segments only."""
     kept = np.zeros(256, np.uint8)
     kept[list(numbers)] = list(numbers)
-    return EarlierAnswer(kept[answer.labels_DHW], answer.drawn)
+    return replace(answer, labels_DHW=kept[answer.labels_DHW])
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,16 +138,18 @@ class _Saved:
         labels_DHW: uint8, what it shows.
         slices: the slices that were acquired.
         contours: the planes on which its contours lie, or None where it does not say.
+        border: greatest share of the voxels on a slice's border that may differ in a copy.
     """
 
     labels_DHW: LabelArray
     slices: Sequence[int]
     contours: frozenset[AxisPlane] | None
+    border: float
 
-    def change_of(self, answers: Sequence[EarlierAnswer], *, resampled: bool) -> Change:
+    def change_of(self, answers: Sequence[EarlierAnswer], *, inexact: bool) -> Change:
         """What is new beside ``answers``: exactly so, or beyond what resampling does, or apart from other planes."""
-        origin = self.origin(answers, self.differing, least=_EXACT_SHARE if resampled else 0.0)
-        if origin is None and resampled:
+        origin = self.origin(answers, self.differing, least=_EXACT_SHARE if inexact else 0.0)
+        if origin is None and inexact:
             origin = self.origin(answers, self.differing_beyond_resampling, least=_COPY_SHARE)
             if origin is not None:
                 return self.change(origin, answers, self.differing_beyond_resampling(origin), frozenset())
@@ -172,7 +184,7 @@ class _Saved:
             labels_HW = self.labels_DHW[index]
             for source in (index, *(i for i in (index - 1, index + 1) if 0 <= i < len(near_DHW))):
                 predicted_HW = answer.labels_DHW[source]
-                if near_DHW[source][labels_HW != predicted_HW].all() and _slightly(labels_HW, predicted_HW):
+                if near_DHW[source][labels_HW != predicted_HW].all() and _slightly(labels_HW, predicted_HW, self.border):
                     voxels_DHW[index] = False
                     break
         return voxels_DHW
@@ -239,7 +251,7 @@ class _Saved:
         return bool(theirs.any()) and np.array_equal(self.labels_DHW[across(plane)], theirs)
 
 
-def _slightly(labels_HW: LabelArray, predicted_HW: LabelArray) -> bool:
+def _slightly(labels_HW: LabelArray, predicted_HW: LabelArray, border: float) -> bool:
     """Whether two slices differ by no more than resampling makes them, where all that differs lies along borders.
 
     The outermost slices of a structure may come or go altogether.
@@ -249,4 +261,4 @@ def _slightly(labels_HW: LabelArray, predicted_HW: LabelArray) -> bool:
     if min(sizes) == 0 or different <= (1 - _COPY_DICE) * sum(sizes):
         return True
     edges = ndimage.maximum_filter(predicted_HW, 3) != ndimage.minimum_filter(predicted_HW, 3)
-    return bool(different <= _COPY_BORDER * np.count_nonzero(edges & (predicted_HW > 0)))
+    return bool(different <= border * np.count_nonzero(edges & (predicted_HW > 0)))

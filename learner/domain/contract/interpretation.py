@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from dicom_io.annotation import Drawing, PlaneKind, SparseAnnotation
+from dicom_io.annotation import Drawing, DrawnSegment, PlaneKind, SparseAnnotation
 from dicom_io.results import MACHINE_MADE, MANUFACTURER
 from learner.domain.contract.accumulation import combine
-from learner.domain.contract.edited import Compared, EarlierAnswer, compared, without_copies
+from learner.domain.contract.edited import Compared, EarlierAnswer, compared, joined
 from learner.domain.contract.known import known_on_planes
+from learner.domain.contract.labels import reported
 from learner.domain.contract.marks import Scope, accepted, declared_complete, stroked
+from learner.domain.contract.own_output import as_named, parts_of, without_copies
 from learner.domain.contract.words import ContractNames, Sorted, sort_segments
 from learner.domain.task import Task
 
@@ -26,6 +28,7 @@ class Interpretation:
         remarks: what was understood in a way that the reader may not expect, one sentence each.
         share_changed: voxels that the reader changed over those of the answer that was edited, in [0, 1].
         accepted: whether the reader accepted predicted slices as they are.
+        origin: the round whose answer was edited or saved again; 0 where there is none.
     """
 
     annotation: SparseAnnotation | None
@@ -34,6 +37,7 @@ class Interpretation:
     remarks: tuple[str, ...] = ()
     share_changed: float = 0.0
     accepted: bool = False
+    origin: int = 0
 
 
 def interpret(
@@ -57,28 +61,41 @@ def interpret(
         return Interpretation(None, edited=False, unknown_labels=())
     shape = drawing.segments[0].mask_DHW.shape
     answers = [answer for answer in earlier if answer.labels_DHW.shape == shape]
-    said = _with_renamed(said, drawing, answers)
+    said = _with_renamed(said, drawing, [answer for answer in answers if not answer.elsewhere])
     slices = [index for index in range(shape[0]) if acquired is None or index in acquired]
-    drawn = compared(without_copies(said.drawn, answers), drawing, answers, slices)
-    strokes = compared([(s, label) for s, label in said.strokes if label is not None], drawing, answers, slices)
-    background = [segment for segment, label in said.strokes if label is None]
-    scope = Scope(len(task.labels), drawing.header, slices, answers[-1] if answers else None)
     ours = _shows_ours(said, drawing)
+    stroked_labels = [(s, label) for s, label in said.strokes if label is not None]
+    named = as_named([*said.drawn, *stroked_labels], drawing, answers, slices)
+    shown, left_out = without_copies(said.drawn, drawing, named), list[DrawnSegment]()
+    if ours:
+        found = [compared(shown, drawing, named, slices)]
+    else:
+        found, left_out = parts_of(shown, drawing, named, slices)
+    drawn = joined(found)
+    strokes = compared(stroked_labels, drawing, named, slices)
+    background = [segment for segment, label in said.strokes if label is None]
+    newest = next((answer for answer in reversed(answers) if not answer.elsewhere), None)
+    scope = Scope(len(task.labels), drawing.header, slices, newest)
     parts = (
         *accepted(said.reviewed, drawn, scope, shows_all=ours),
         declared_complete(said.complete, drawn, scope),
-        None if ours else _drawn(drawn, scope),
+        *(() if ours else (_drawn(part, scope) for part in found)),
         stroked(strokes, background, drawn.numbers, scope),
     )
     annotation = combine([part for part in parts if part is not None])
     return Interpretation(
         annotation,
-        edited=drawn.change.repeats or strokes.change.repeats,
+        edited=drawn.change.repeats or strokes.change.repeats or bool(left_out),
         unknown_labels=said.unknown,
-        remarks=tuple(_remarks(said, drawn, drawing, task)),
-        share_changed=0.0 if ours else max(drawn.change.share, strokes.change.share),
+        remarks=(*_remarks(said, drawn, drawing, task), *_not_drawn(left_out)),
+        share_changed=0.0 if ours else max(part.change.share for part in (*found, strokes)),
         accepted=annotation is not None and any(plane.kind is PlaneKind.CONFIRMED for plane in annotation.planes),
+        origin=_origin(drawn) or _origin(strokes),
     )
+
+
+def _origin(shown: Compared) -> int:
+    return shown.change.origin.round_id if shown.change.origin is not None else 0
 
 
 def _shows_ours(said: Sorted, drawing: Drawing) -> bool:
@@ -105,6 +122,12 @@ def _with_renamed(said: Sorted, drawing: Drawing, answers: Sequence[EarlierAnswe
         if compared([(segment, label)], drawing, answers, every).change.repeats
     ]
     return replace(said, drawn=(*said.drawn, *renamed))
+
+
+def _not_drawn(left_out: Sequence[DrawnSegment]) -> Iterator[str]:
+    if left_out:
+        named = ", ".join(dict.fromkeys(map(reported, left_out)))
+        yield f"Segments that this software made, by what they say, were left out: {named}."
 
 
 def _remarks(said: Sorted, drawn: Compared, drawing: Drawing, task: Task) -> Iterator[str]:

@@ -1,7 +1,10 @@
 // The rounds of one case, newest first, with the pictures of each and the slices to draw next.
-import { badge, make } from "./dom.js";
-import { dice, duration, moment, planeName } from "./format.js";
+import { badge, link, make } from "./dom.js";
+import { dice, duration, moment, percent, planeName } from "./format.js";
 import { figure } from "./picture.js";
+
+/** What a reader did with the answer. */
+const reaction = ({ kind, share, slices }) => (share ? `${kind}, ${percent(share)} on ${slices} slices` : kind);
 
 function told(round) {
   const { facts } = round;
@@ -14,6 +17,7 @@ function told(round) {
     ["Volume", Object.entries(facts.volumes_ml ?? {}).map(([name, ml]) => `${name} ${ml.toFixed(1)} ml`).join(", ")],
     ["Version", round.checkpoint],
     ["Reader", round.reader],
+    ["Then", Object.values(facts.reactions ?? {}).map(reaction).join(", ")],
   ];
   return make("dl", { class: "facts" }, ...parts.filter(([, text]) => text).map(([name, text]) =>
     make("div", {}, make("dt", {}, name), make("dd", {}, text))));
@@ -39,7 +43,7 @@ function entry(round, linked, newest) {
   const results = pictures.filter((one) => one.kind !== "guidance");
   const name = round.number === null ? `Round record ${round.round_id}` : round.number === 0 ? "Before anything was drawn" : `Round ${round.number}`;
   return make("li", {},
-    make("h4", {}, name, " ", badge(round.state)),
+    make("h4", {}, name, " ", badge(round.state), link("Audit record", `/api/audit/rounds/${round.round_id}`, { class: "audit" })),
     round.reason ? make("p", { class: "reason" }, round.reason) : null,
     told(round),
     ...(round.facts.remarks ?? []).map((text) => make("p", { class: "reason" }, text)),

@@ -26,6 +26,7 @@ from learner.app.task_choice import TaskChoice
 from learner.app.tasks import TaskBook
 from learner.app.withdrawal import NothingToWithdraw, NotTheirDrawing, withdraw
 from learner.demo.reader import Reader
+from learner.domain.audit import Event
 from learner.domain.case import Case, Round, RoundState
 from learner.domain.contract import ContractNames
 from learner.domain.gate import score_case
@@ -97,6 +98,10 @@ def test_accepted_slices_are_confirmed_as_they_were_shown_and_no_others(clinic: 
     assert (second.state, second.number, second.reader) == (RoundState.ANSWERED, 2, "B")
     assert clinic.kinds(second) == {0: "confirmed", 3: "drawn", 5: "confirmed", 6: "drawn", 8: "drawn"}
     assert second.facts["accepted"] is True
+    reactions = clinic.store.records.find_round(first.round_id).facts["reactions"]
+    assert reactions == {str(second.round_id): {"kind": "confirmed", "share": 0.0, "slices": 2}}
+    (entry,) = clinic.store.audit.entries(events=[Event.ACCEPTED])
+    assert (entry.round_id, entry.facts["by"], entry.facts["slices"]) == (first.round_id, "B", 2)
     drawing = clinic.store.files.get_record(second.round_id).drawing
     assert drawing is not None
     assert drawing.planes_of() == (0, 5)

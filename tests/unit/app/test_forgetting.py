@@ -14,6 +14,8 @@ from pydicom import dcmread
 from taught_node import TaughtNode, case_key
 
 from learner import operations
+from learner.app.lineage import Lineage
+from learner.domain.audit import Event
 from learner.domain.case import RoundState
 from learner.domain.job import JobKind
 from learner.storage.store import LocalStore
@@ -170,12 +172,26 @@ def _retrained_without(taught: TaughtNode, key: str) -> None:
     assert head is not None
     assert (head.parent, head.from_forgotten, head.steps) == ("", False, store.checkpoints.versions("prostate")[1].steps)
     assert head.facts["learned_cases"] == [one.case_id for one in store.lessons.of_model("prostate")]
+    _told_by_the_audit_record(store, head.name)
     store.checkpoints.roll_back(head, retrain=True)
     dropped = operations.drop_marked(store, "prostate")
     assert {one.name for one in dropped} == {"prostate-2", "prostate-3", "prostate-4"}
     assert hits(taught.folder, [key.encode()]) == []
     with pytest.raises(operations.NothingToDrop, match="no version"):
         operations.drop_marked(store, "prostate")
+
+
+def _told_by_the_audit_record(store: LocalStore, name: str) -> None:
+    """What was done, and what the version that was trained anew learned from; the chain is whole without the study's UIDs."""
+    assert store.audit.verify().intact
+    (order,) = store.audit.entries(events=[Event.STUDY_FORGOTTEN])
+    (ordered,) = store.audit.entries(events=[Event.RETRAINING_ORDERED])
+    assert (order.facts["by"], ordered.facts["model"]) == ("Dr. Admin", "prostate")
+    (made,) = Lineage(store.audit).version("prostate", name).lineage
+    known = {one.facts["annotation_uid"] for one in store.queries.rounds() if "annotation_uid" in one.facts}
+    assert made.event == "trained anew"
+    assert {one.annotation for one in made.sources} == known
+    assert len(known) == 2
 
 
 def _taken_in_again(taught: TaughtNode, study: str) -> None:

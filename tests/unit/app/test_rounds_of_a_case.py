@@ -38,16 +38,16 @@ TASK = Task("prostate", "Prostate", (LABEL,), MatchingRule(("MR",)))
 class Ward:
     """An archive with one series, readers of it, and a node that answers them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.archive, self.store = MemoryArchive(), LocalStore(folder)
-        self.tasks = tasks = TaskBook([TASK])
+    def __init__(self, folder: Path, *task: Task, from_annotations: bool = False, archive: MemoryArchive | None = None) -> None:
+        self.archive, self.store = archive or MemoryArchive(), LocalStore(folder)
+        self.tasks = tasks = TaskBook(task or [TASK])
         files, self.truth_DHW = phantom(slices=12, size=32)
         for file in files:
             self.archive.store(file)
         self.archive.settle()
         self.images = read_series(files)
         self.intake = Intake(self.archive, self.store, tasks)
-        choice = TaskChoice(tasks, self.store, from_annotations=False)
+        choice = TaskChoice(tasks, self.store, from_annotations=from_annotations)
         subjects = Subjects(self.archive, self.store, SeriesImages(self.archive, 2**24), choice, ContractNames())
         networks = ServingNetworks(self.store, lambda *_: pytest.fail("there is no model"))
         compute = Compute(subjects, self.store, make_propagator("chained-flow"), networks, str)

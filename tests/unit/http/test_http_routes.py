@@ -47,6 +47,27 @@ def test_a_nudge_passes_on_what_was_deleted(client: TestClient, calls: list[str]
     assert calls == ["nudge a1 c3", *["nudge"] * 4]
 
 
+def test_nudges_with_a_wrong_token_wake_nobody(make_client: Callable[..., TestClient], calls: list[str]) -> None:
+    for sent in ("", "wrong", "pa_" + 43 * "x"):
+        client = make_client("the token", sent)
+        answers = [client.post("/api/nudge", json={"changes": [{"kind": "Deleted", "id": "a1"}]}) for _ in range(20)]
+        assert {answer.status_code for answer in answers} == {401}
+    assert calls == []
+
+
+def test_many_nudges_are_one_look_each_at_most(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is told between two looks is one set: it does not grow by being told again."""
+    looks: list[set[str]] = []
+    monkeypatch.setattr(node._intake, "catch_up", lambda: 0)
+    monkeypatch.setattr(node._intake, "reconcile", lambda: 0)
+    monkeypatch.setattr(node._intake, "look_for_deleted", lambda told: looks.append(set(told)) or 0)
+    for _ in range(1000):
+        node.nudge(["a1", "b2"])
+    node._take_in()
+    node._take_in()
+    assert looks == [{"a1", "b2"}]
+
+
 def test_a_reconciliation_is_asked_for(client: TestClient, calls: list[str]) -> None:
     assert client.post("/api/reconcile").status_code == 202
     assert calls == ["reconcile_soon"]

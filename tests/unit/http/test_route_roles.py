@@ -56,6 +56,10 @@ TABLE: dict[Route, tuple[Role, int]] = {
     ("GET", "/api/tasks/{task_id}/learning"): (READER, 200),
     ("GET", "/api/models/{model_id}/memory"): (READER, 200),
     ("GET", "/api/tasks/{task_id}/next-cases"): (READER, 200),
+    ("GET", "/api/audit"): (OPERATOR, 200),
+    ("GET", "/api/audit/verify"): (OPERATOR, 200),
+    ("GET", "/api/audit/rounds/{which}"): (OPERATOR, 200),
+    ("GET", "/api/audit/models/{model_id}/versions/{version}"): (OPERATOR, 404),
     ("POST", "/api/training/pause"): (OPERATOR, 200),
     ("POST", "/api/training/resume"): (OPERATOR, 200),
     ("POST", "/api/models/{model_id}/retrain"): (ADMIN, 409),
@@ -74,6 +78,8 @@ VALUES = {
     "uid": "object-a",
     "task_id": "prostate",
     "place": "0",
+    "which": "1",
+    "version": "99",
 }
 CLOSED = {route: need for route, (need, _) in TABLE.items() if need is not ANYBODY}
 TOKEN = "only-for-tests"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from learner.app.lineage import Lineage
+from learner.domain.audit import Event
 from learner.domain.job import JobKind
 from learner.storage.database import SCHEMA_VERSION, Database
 from learner.storage.store import LocalStore
@@ -30,6 +32,10 @@ CREATE TABLE jobs (
     lease TEXT NOT NULL DEFAULT '', expires REAL NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
     UNIQUE (kind, round_id)) STRICT;
 INSERT INTO jobs (kind, round_id, state) VALUES ('respond', 3, 'done'), ('learn', 3, 'done');
+CREATE TABLE results (
+    sop_uid TEXT PRIMARY KEY, series_uid TEXT NOT NULL, round_id INTEGER NOT NULL REFERENCES rounds, kind TEXT NOT NULL,
+    path TEXT NOT NULL, sent_at REAL, deleted_at REAL) STRICT;
+INSERT INTO results VALUES ('8.1', '8', 3, 'prediction', '', 1001.0, NULL);
 CREATE TABLE checkpoints (
     name TEXT PRIMARY KEY, task_id TEXT NOT NULL, number INTEGER NOT NULL, parent TEXT NOT NULL, path TEXT NOT NULL,
     sha256 TEXT NOT NULL, round_id INTEGER NOT NULL, steps INTEGER NOT NULL, created_at REAL NOT NULL, facts TEXT NOT NULL,
@@ -109,3 +115,24 @@ def test_the_study_of_series_that_were_taken_in_is_known_where_they_have_a_case(
     assert store.records.series_digest("5.2") == "a third"
     assert [one.from_forgotten for one in store.checkpoints.versions("liver")] == [False, False]
     assert store.forgotten.all() == ()
+
+
+def test_the_audit_record_begins_with_what_an_older_store_knows(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "apprentice.sqlite") as connection:
+        connection.executescript(VERSION_1)
+        connection.execute(
+            "UPDATE rounds SET number = 1, reader = 'Eva', facts = ?", ('{"annotation_uid": "9.9", "withdrawn": true}',)
+        )
+    connection.close()
+    entries = LocalStore(tmp_path).audit.entries()
+    told = [(one.event, one.round_id, one.version) for one in entries]
+    learned = [(Event.LEARNED, 3, "liver-1"), (Event.LEARNED, 3, "liver-2")]
+    assert told == [(Event.ANSWERED, 3, ""), (Event.WITHDRAWN, 3, ""), *learned]
+    assert (entries[0].facts["annotation"], entries[0].facts["results"]) == ("9.9", {"prediction": ["8.1"]})
+    assert (entries[0].at, entries[0].facts["reader"], entries[0].facts["study"]) == (1000.0, "Eva", "1.1")
+    assert all(one.facts["taken_over"] for one in entries)
+    store = LocalStore(tmp_path)
+    assert len(store.audit.entries()) == len(entries), "once"
+    assert store.audit.verify().intact
+    (ancestor, newest) = Lineage(store.audit).version("liver", "2").lineage
+    assert (newest.parent, ancestor.sources[0].reader, ancestor.sources[0].withdrawn) == ("liver-1", "Eva", True)
