@@ -1,13 +1,16 @@
-"""What becomes of a job that failed for no foreseen reason."""
+"""What becomes of a job that failed: for no foreseen reason, or because something outside did."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
+from contextlib import suppress
 
 import structlog
 
 from learner.domain.job import Job
-from learner.ports import Jobs
+from learner.errors import LeaseLost, StoreUnavailable
+from learner.ports import Clock, Jobs
 
 BACKOFF_CAP_S = 60.0
 _log = structlog.get_logger(__name__)
@@ -30,3 +33,45 @@ def retry_or_park(jobs: Jobs, job: Job, error: Exception, now: float, attempts: 
         jobs.park(job, reason)
     else:
         jobs.release(job, now + backoff_s(job.attempts), reason)
+
+
+class OutsideFaults:
+    """Gives jobs back that something outside kept from being done: an archive, a disk. No attempt is counted, without end.
+
+    Args:
+        jobs: where they go back to.
+        clock: time.
+    """
+
+    def __init__(self, jobs: Jobs, clock: Clock) -> None:
+        self._jobs = jobs
+        self._clock = clock
+        self._times: Counter[int] = Counter()
+        self._held: tuple[Job, str] | None = None
+
+    def postpone(self, job: Job, reason: str) -> None:
+        """The job waits, longer each time; others go on meanwhile."""
+        self._times[job.job_id] += 1
+        pause = backoff_s(self._times[job.job_id])
+        self._jobs.release(job, self._clock.now() + pause, reason, count_attempt=False)
+
+    def hold(self, job: Job, reason: str) -> None:
+        """The store cannot be used: the job is ready again, now if that can be written, else with the next :meth:`settle`."""
+        self._held = (job, reason)
+        with suppress(StoreUnavailable):
+            self.settle()
+
+    def settle(self) -> None:
+        """Gives back what could not be given back before.
+
+        Raises:
+            StoreUnavailable: that cannot be written yet.
+        """
+        if self._held is not None:
+            with suppress(LeaseLost):
+                self._jobs.release(self._held[0], 0.0, self._held[1], count_attempt=False)
+            self._held = None
+
+    def forget(self, job: Job) -> None:
+        """The job is done."""
+        self._times.pop(job.job_id, None)

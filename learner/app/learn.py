@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass, field, replace
 
 import structlog
 
-from learner.app.attempts import retry_or_park
+from learner.app.attempts import OutsideFaults, retry_or_park
 from learner.app.gate import Evidence, Gate, Placement
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import Verdict
 from learner.domain.job import Job, JobKind
-from learner.errors import CorruptFile, LeaseLost
+from learner.errors import CorruptFile, LeaseLost, StoreUnavailable
 from learner.ports import Clock, Lesson, Store, Trainer
 
 PAUSED = "training_paused"
@@ -96,6 +96,7 @@ class Learn:
         stopping: whether the node is about to stop.
         wait: waits for so many seconds; returns early when the node stops.
         clock: time.
+        shortage: why there is too little room to learn, empty while there is enough.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Learn:
         stopping: Callable[[], bool],
         wait: Callable[[float], object],
         clock: Clock,
+        shortage: Callable[[], str] = lambda: "",
     ) -> None:
         self._store = store
         self._make_trainer = make_trainer
@@ -115,6 +117,9 @@ class Learn:
         self._stopping = stopping
         self._wait = wait
         self._clock = clock
+        self._shortage = shortage
+        self._lacked = ""
+        self._outside = OutsideFaults(store.jobs, clock)
         self._in_hand: dict[str, _InHand] = {}
 
     def run_once(self) -> bool:
@@ -122,20 +127,36 @@ class Learn:
 
         Returns:
             Whether there was one.
+
+        Raises:
+            StoreUnavailable: the job in hand is begun anew once the store can be used.
         """
-        if self._paused():
+        self._outside.settle()
+        if self._paused() or self._lacks_room():
             return False
         job = self._store.jobs.claim(JobKind.LEARN, self._settings.lease_s)
         if job is None:
             return False
         try:
+            self._attempt(job)
+        except StoreUnavailable as error:
+            self._in_hand.clear()
+            self._outside.hold(job, str(error))
+            raise
+        return True
+
+    def _attempt(self, job: Job) -> None:
+        """Learns, or says what becomes of the job."""
+        try:
             self._learn(job)
+        except StoreUnavailable:
+            raise
         except LeaseLost:
             self._in_hand.clear()
             _log.warning("learn job taken over by another worker", round=job.round_id)
         except Preempted:
             self._in_hand.clear()
-            self._store.jobs.release(job, 0.0, "preempted", count_attempt=False)
+            self._store.jobs.release(job, 0.0, "", count_attempt=False)
         except CorruptFile as error:
             self._in_hand.clear()
             self._store.jobs.park(job, str(error))
@@ -143,7 +164,6 @@ class Learn:
         except Exception as error:
             self._in_hand.clear()
             retry_or_park(self._store.jobs, job, error, self._clock.now(), self._settings.attempts)
-        return True
 
     def _learn(self, job: Job) -> None:
         example = self._store.files.get_example(job.round_id)
@@ -282,10 +302,18 @@ class Learn:
             if self._stopping() or self._paused():
                 raise Preempted
             self._store.jobs.renew(job, self._settings.lease_s)
-            if waited >= self._settings.yield_s or not self._store.jobs.pending(JobKind.RESPOND):
+            if waited >= self._settings.yield_s or not self._store.jobs.pending(JobKind.RESPOND, of_readers=True):
                 return
             self._wait(0.05)
             waited += 0.05
+
+    def _lacks_room(self) -> bool:
+        """Whether nothing is learned because the disk is nearly full; says so once."""
+        lacks, lacked = self._shortage(), self._lacked
+        if bool(lacks) != bool(lacked):
+            _log.warning("learning waits", reason=lacks) if lacks else _log.info("learning goes on")
+        self._lacked = lacks
+        return bool(lacks)
 
     def _paused(self) -> bool:
         return self._store.records.flag(PAUSED) == "yes"

@@ -28,7 +28,7 @@ import numpy.typing as npt
 import structlog
 
 from learner.domain.example import Example
-from learner.errors import StoreError
+from learner.errors import StoreError, StoreUnavailable
 from learner.memory.diversity import descriptor, redundancy
 from learner.memory.files import ExampleFiles, StoredExample
 from learner.ports import Remembered
@@ -140,9 +140,15 @@ class ReplayMemory:
         )
 
     def load(self, entry: ReplayEntry) -> StoredExample | None:
-        """The entry's example, mapped; None, a warning, and the entry forgotten if its file is missing or damaged."""
+        """The entry's example, mapped; None, a warning, and the entry forgotten if its file is missing or damaged.
+
+        Raises:
+            StoreUnavailable: if the disk does not give it for now.
+        """
         try:
             return self._files.open(entry.file)
+        except StoreUnavailable:
+            raise
         except StoreError as error:
             _log.warning("replay file dropped", file=entry.file, reason=str(error))
             if self._entries.get(entry.key) == entry:

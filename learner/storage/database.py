@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from learner.errors import StoreError
+from learner.storage.disk import on_disk
 
 Parameters = Sequence[object] | Mapping[str, object]
 _VERSION_1 = """
@@ -147,32 +148,43 @@ class Database:
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
+            with on_disk(self._path.parent):
+                connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA foreign_keys = ON")
             self._local.connection = connection
         return connection
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing for this thread; an inner transaction joins the outer one."""
+        """All or nothing for this thread; an inner transaction joins the outer one.
+
+        Raises:
+            StoreUnavailable: the disk does not take it; nothing of it happened.
+        """
         connection = self._connection()
         if connection.in_transaction:
             yield
             return
-        connection.execute("BEGIN IMMEDIATE")
+        self.run("BEGIN IMMEDIATE")
         try:
             yield
+            self.run("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # where the disk is full SQLite may have rolled back by itself
+                connection.execute("ROLLBACK")
             raise
-        connection.execute("COMMIT")
 
     def run(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
-        """Executes one statement in the current transaction, or on its own."""
-        return self._connection().execute(sql, parameters)
+        """Executes one statement in the current transaction, or on its own.
+
+        Raises:
+            StoreUnavailable: the disk does not take it.
+        """
+        with on_disk(self._path.parent):
+            return self._connection().execute(sql, parameters)
 
     def row(self, sql: str, parameters: Parameters = ()) -> sqlite3.Row | None:
         """The first row, or None."""

@@ -33,7 +33,7 @@ export function showState(status) {
 
 function trouble(one, retry) {
   const about = one.case_id ? [link(`Case ${one.case_id}`, one.link, { "data-key": `trouble-case-${one.round_id}` }), one.task_id ? ` of ${one.task_id}` : ""] : ["not known yet"];
-  const state = one.state === "ready" || one.state === "leased" ? `tried ${plural(one.attempts, "time")}, goes on by itself` : "";
+  const state = one.state === "ready" || one.state === "leased" ? `${one.attempts ? `tried ${plural(one.attempts, "time")}, ` : ""}goes on by itself` : "";
   return make("tr", { "data-round": one.round_id },
     make("td", {}, badge(one.state === "parked" ? "given up" : one.state === "ready" || one.state === "leased" ? "retrying" : one.state)),
     make("td", {}, `${WORK[one.work] ?? one.work}, round ${one.round_id}`, make("div", { class: "reason" }, state)),
