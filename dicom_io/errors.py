@@ -102,7 +102,7 @@ class PacsRefused(PacsError):
 
 
 class PacsClosed(PacsRefused):
-    """The archive does not let us in, or is not at its address: no object is to blame, and all goes on once that is put right."""
+    """The archive does not let us in, or is not at its address; all goes on once that is put right."""
 
     code = "pacs-closed"
 

@@ -7,8 +7,17 @@ import httpx2
 from dicom_io.errors import NotInPacs, PacsClosed, PacsError, PacsRefused, PacsUnavailable
 
 _TRY_LATER = (408, 425, 429)
-_NO_RIGHTS = (401, 403, 407)
-_TOO_LARGE = 413
+_RIGHTS = (PacsClosed, "Check user, password and the user's rights.")
+_NOT_LIKED = "The object or the request is not to its liking; see its log."
+_DEFINITE: dict[int, tuple[type[PacsError], str]] = {
+    300: (PacsClosed, "Check its address; a proxy before it may want somebody to sign in."),
+    401: _RIGHTS,
+    403: _RIGHTS,
+    404: (PacsClosed, "It does not know this path: check the address and the archive's version."),
+    407: _RIGHTS,
+    413: (PacsRefused, "Raise the limit of the archive, or of the proxy before it, then `apprentice retry`."),
+}
+"""What a definite no means, and what to do; 300 stands for all that lead elsewhere."""
 
 
 def transport_error(path: str, error: Exception) -> PacsError:
@@ -38,15 +47,7 @@ def answer_error(path: str, status: int, *, missing: type[PacsError] = PacsClose
     """
     if status >= 500 or status in _TRY_LATER:
         return PacsUnavailable(path, f"the archive answered {status}", "It is asked again; look at the archive's log.")
-    if status in _NO_RIGHTS:
-        return PacsClosed(path, f"the archive answered {status}", "Check user, password and the user's rights.")
     if status == httpx2.codes.NOT_FOUND and missing is NotInPacs:
         return NotInPacs(path, "the archive has no such object", "It was deleted, or never arrived.")
-    if status == httpx2.codes.NOT_FOUND:
-        return PacsClosed(path, "the archive does not know this path", "Check the address and the archive's version.")
-    if 300 <= status < 400:
-        return PacsClosed(path, f"the archive answered {status}: look elsewhere", "Check its address; a proxy may want a sign-in.")
-    if status == _TOO_LARGE:
-        remedy = "Raise the limit of the archive, or of the proxy before it, then `apprentice retry`."
-        return PacsRefused(path, f"the archive answered {status}: too large", remedy)
-    return PacsRefused(path, f"the archive answered {status}", "The object or the request is not to its liking; see its log.")
+    kind, remedy = _DEFINITE.get(300 if 300 <= status < 400 else status, (PacsRefused, _NOT_LIKED))
+    return kind(path, f"the archive answered {status}", remedy)

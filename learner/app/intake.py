@@ -175,7 +175,9 @@ class Intake:
     def _defer(self) -> int:
         """Leaves a series for later: the archive has it, and nothing here says that it was taken in."""
         if not self._has_deferred:
-            _log.warning("many series wait for their first answer: others stay in the archive until then", most=self._most_undrawn)
+            _log.warning(
+                "many series wait for their first answer: others stay in the archive until then", most=self._most_undrawn
+            )
         self._has_deferred = True
         return 0
 

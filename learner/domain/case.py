@@ -41,7 +41,7 @@ class RoundState(StrEnum):
     REFUSED = "refused"
     """The annotation cannot be understood; the reason says why and what to do."""
     WITHDRAWN = "withdrawn"
-    """The annotation, or the series, was deleted in the archive before it was answered; if it comes again it is queued again."""
+    """The annotation, or the series, was deleted in the archive before it was answered; queued again if it comes again."""
 
 
 class RoundEvent(StrEnum):

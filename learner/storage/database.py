@@ -173,8 +173,7 @@ class Database:
             yield
             self.run("COMMIT")
         except BaseException:
-            if connection.in_transaction:  # where the disk is full SQLite may have rolled back by itself
-                connection.execute("ROLLBACK")
+            _roll_back(connection)
             raise
 
     def run(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
@@ -201,6 +200,12 @@ class Database:
         if connection is not None:
             connection.close()
             self._local.connection = None
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """Ends a transaction that failed; where the disk is full SQLite may have done so by itself."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -36,12 +36,11 @@ _PRIMARY = 0xFF
 
 
 def free_bytes(folder: Path) -> int:
-    """Bytes that the node's user may still write on the disk of a folder.
-
-    Raises:
-        OSError: the folder is gone.
-    """
-    disk = os.statvfs(folder)
+    """Bytes that the node's user may still write on the disk of a folder; none where the folder is gone."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return 0
     return disk.f_bavail * disk.f_frsize
 
 
@@ -54,11 +53,8 @@ def unavailable(error: OSError | sqlite3.Error, folder: Path) -> StoreUnavailabl
     if found is None:
         return None
     what, remedy = found
-    try:
-        free = f" ({free_bytes(folder) // _MIB} MiB free)"
-    except OSError:
-        free = ""
-    return StoreUnavailable(f"{folder}: {what}{free}. {remedy}; the node goes on by itself then.")
+    free = free_bytes(folder) // _MIB
+    return StoreUnavailable(f"{folder}: {what} ({free} MiB free). {remedy}; the node goes on by itself then.")
 
 
 @contextmanager
@@ -83,10 +79,7 @@ def shortage(folder: Path, least_mib: int) -> str:
         folder: the data folder.
         least_mib: MiB that are to stay free.
     """
-    try:
-        free = free_bytes(folder) // _MIB
-    except OSError as error:
-        return f"{folder}: {error.strerror}. Look at the disk."
+    free = free_bytes(folder) // _MIB
     if free >= least_mib:
         return ""
     return (

@@ -31,7 +31,14 @@ UPDATE jobs AS j SET state = 'leased', attempts = attempts + 1, lease = :lease, 
 WHERE job_id = :job AND {_MAY_BE_TAKEN} RETURNING job_id, kind, round_id, attempts, lease, lane
 """  # noqa: S608 - our own literals
 _LONGEST_PAUSE_S = 2 * BACKOFF_CAP_S
-_NOT_ROUND_0 = "NOT EXISTS (SELECT 1 FROM rounds WHERE rounds.round_id = jobs.round_id AND number = 0)"
+_PENDING = """
+SELECT count(*) AS n FROM jobs JOIN rounds USING (round_id)
+WHERE kind = ?1 AND (jobs.state = 'leased' OR (jobs.state = 'ready' AND not_before <= ?2)) AND (?3 OR number IS NOT 0)
+"""
+_UNDRAWN = """
+SELECT count(*) AS n FROM jobs JOIN rounds USING (round_id)
+WHERE kind = 'respond' AND jobs.state IN ('ready', 'leased') AND number = 0
+"""
 
 
 class SqliteJobs:
@@ -56,7 +63,12 @@ class SqliteJobs:
     def claim(self, kind: JobKind, lease_s: float) -> Job | None:
         """See :meth:`learner.ports.Jobs.claim`."""
         now = self._clock.now()
-        times = {"now": now, "soon": math.nextafter(now, math.inf), "paused": now + _LONGEST_PAUSE_S, "leased": now + 2 * lease_s}
+        times = {
+            "now": now,
+            "soon": math.nextafter(now, math.inf),
+            "paused": now + _LONGEST_PAUSE_S,
+            "leased": now + 2 * lease_s,
+        }
         while queues := self._db.rows(_QUEUES, {"kind": kind, **times}):
             chosen = min(queues, key=self._turn)
             wanted = {"kind": kind, "job": chosen["job_id"], "lease": secrets.token_hex(8), "lease_s": lease_s, **times}
@@ -108,19 +120,13 @@ class SqliteJobs:
 
     def pending(self, kind: JobKind, *, of_readers: bool = False) -> int:
         """See :meth:`learner.ports.Jobs.pending`."""
-        row = self._db.row(
-            "SELECT count(*) AS n FROM jobs WHERE kind = ? AND (state = 'leased' OR (state = 'ready' AND not_before <= ?)) "
-            f"AND {_NOT_ROUND_0 if of_readers else True}",  # noqa: S608 - our own literals
-            (kind, self._clock.now()),
-        )
+        row = self._db.row(_PENDING, (kind, self._clock.now(), not of_readers))
         assert row is not None
         return int(row["n"])
 
     def undrawn(self) -> int:
         """See :meth:`learner.ports.Jobs.undrawn`."""
-        row = self._db.row(
-            f"SELECT count(*) AS n FROM jobs WHERE kind = 'respond' AND state IN ('ready', 'leased') AND NOT {_NOT_ROUND_0}"  # noqa: S608
-        )
+        row = self._db.row(_UNDRAWN)
         assert row is not None
         return int(row["n"])
 
