@@ -105,7 +105,7 @@ class OrthancArchive:
 
     def scan(self) -> Iterator[SeriesStatus]:
         """Every series. See :meth:`dicom_io.pacs.port.Feed.scan`. The list is one snapshot, so that deletions skip nothing."""
-        names: list[str] = self._json("GET", "/series")
+        names: list[str] = self._list("GET", "/series")
         for start in range(0, len(names), _BULK):
             yield from self._statuses(names[start : start + _BULK])
 
@@ -152,7 +152,7 @@ class OrthancArchive:
                 continue  # somebody was faster
 
     def _lookup(self, uid: str, level: str) -> list[str]:
-        found = self._json("POST", "/tools/lookup", content=uid.encode())
+        found = self._list("POST", "/tools/lookup", content=uid.encode())
         with _understood("/tools/lookup"):
             return [one["ID"] for one in found if one["Type"] == level]
 
@@ -185,7 +185,7 @@ class OrthancArchive:
         found: list[_JSON] = []
         for start in range(0, len(names), _BULK):
             wanted = {"Resources": list(names[start : start + _BULK]), "Level": level, "Metadata": False}
-            found += self._json("POST", "/tools/bulk-content", json=wanted)
+            found += self._list("POST", "/tools/bulk-content", json=wanted)
         return found
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
@@ -195,6 +195,13 @@ class OrthancArchive:
             return json.loads(answer.content)
         except ValueError as error:
             raise PacsUnavailable(path, "the answer is no JSON", "Check that the address is Orthanc's.") from error
+
+    def _list(self, method: str, path: str, **options: Any) -> list[Any]:
+        answer = self._json(method, path, **options)
+        with _understood(path):
+            if not isinstance(answer, list):
+                raise TypeError("no list")
+            return answer
 
     def _request(self, method: str, path: str, *, missing: type[PacsError] = PacsClosed, **options: Any) -> httpx2.Response:
         """One request; ``missing`` is what a 404 means at this path."""

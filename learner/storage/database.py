@@ -186,13 +186,23 @@ class Database:
             return self._connection().execute(sql, parameters)
 
     def row(self, sql: str, parameters: Parameters = ()) -> sqlite3.Row | None:
-        """The first row, or None."""
-        found: sqlite3.Row | None = self.run(sql, parameters).fetchone()
+        """The first row, or None.
+
+        Raises:
+            StoreUnavailable: the disk does not give it, or does not take what the statement changes.
+        """
+        with on_disk(self._path.parent):
+            found: sqlite3.Row | None = self.run(sql, parameters).fetchone()
         return found
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
-        """All rows."""
-        return self.run(sql, parameters).fetchall()
+        """All rows.
+
+        Raises:
+            StoreUnavailable: the disk does not give them.
+        """
+        with on_disk(self._path.parent):
+            return self.run(sql, parameters).fetchall()
 
     def close(self) -> None:
         """Closes this thread's connection."""
