@@ -19,7 +19,7 @@ from learner.app.worker import Worker
 from learner.domain.case import Case
 from learner.errors import ConfigurationError, StoreUnavailable
 from learner.settings import Settings
-from learner.storage.disk import free_bytes, shortage
+from learner.storage.disk import free_bytes, shortage, trouble
 from learner.storage.store import LocalStore
 from learner.trainer_process import TrainerProcess
 
@@ -159,7 +159,7 @@ class Node:
             trainer_restarts=self._trainer.restarts,
             last_intake_at=self._last_intake_at,
             last_nudge_at=self._last_nudge_at,
-            store_error=failed[0].last_error if failed else "",
+            store_error=failed[0].last_error if failed else trouble(folder),
             learning_waits=shortage(folder, self.settings.node.min_free_mb),
             disk_free_mb=free_bytes(folder) // _MIB,
         )

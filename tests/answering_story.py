@@ -1,9 +1,8 @@
-"""Two rounds on one case, taken in and answered with nothing real but the store; each call that changes something can be met."""
+"""Two rounds on one case, taken in and answered on a real store; each call that changes something can be met."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -1,4 +1,4 @@
-"""A disk of a few megabytes, for tests that fill it; and folders that become read-only. Mounted, so that the faults are real."""
+"""A disk of a few megabytes, for tests that fill it, and folders that become read-only; mounted: the faults are real."""
 
 from __future__ import annotations
 
@@ -38,20 +38,27 @@ class SmallDisk:
 
 
 @contextmanager
-def small_disk(folder: Path, options: str = "size=6m") -> Iterator[SmallDisk]:
+def small_disk(folder: Path, size: str = "6m") -> Iterator[SmallDisk]:
     """A disk at ``folder``, gone at the end; the test is left out where this user may not mount."""
     folder.mkdir(parents=True, exist_ok=True)
-    command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-    if os.getuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting a small disk needs root")
-    try:
+    with _mounted(folder, "-t", "tmpfs", "-o", f"size={size}", "tmpfs"):
         yield SmallDisk(folder)
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @contextmanager
 def read_only(folder: Path) -> Iterator[None]:
-    """What is below ``folder`` cannot be seen, and nothing can be written there."""
-    with small_disk(folder, "ro"):
+    """Nothing can be written below ``folder`` for so long, but by what has its files open already."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with _mounted(folder, "--bind", str(folder)):
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
         yield
+
+
+@contextmanager
+def _mounted(folder: Path, *options: str) -> Iterator[None]:
+    if os.getuid() != 0 or subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounting a disk needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)

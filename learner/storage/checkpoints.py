@@ -99,6 +99,11 @@ class LocalCheckpoints:
                 with on_disk(self._folder):
                     (self._folder / old.path).unlink(missing_ok=True)
 
+    def prune_all(self) -> None:
+        """Prunes every model: how many versions are kept may have been lowered."""
+        for row in self._db.rows("SELECT DISTINCT model_id FROM checkpoints WHERE kept"):
+            self.prune(row["model_id"])
+
     def head(self, model_id: str) -> Checkpoint | None:
         """See :meth:`learner.ports.Checkpoints.head`."""
         return self._one("model_id = ? AND head", model_id)

@@ -44,17 +44,29 @@ def free_bytes(folder: Path) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
+def trouble(folder: Path) -> str:
+    """Why nothing can be written below a folder, as far as a look tells; empty where it does not."""
+    try:
+        read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+    except OSError as error:
+        return f"{folder}: {error.strerror}. Look at the disk."
+    if read_only:
+        return _told(folder, _READ_ONLY)
+    return _told(folder, _FULL) if free_bytes(folder) < _MIB else ""
+
+
+def _told(folder: Path, found: tuple[str, str]) -> str:
+    what, remedy = found
+    return f"{folder}: {what} ({free_bytes(folder) // _MIB} MiB free). {remedy}; the node goes on by itself then."
+
+
 def unavailable(error: OSError | sqlite3.Error, folder: Path) -> StoreUnavailable | None:
     """What an error says of the disk of a folder: the folder, how much is free, and the remedy; None if it says nothing."""
     if isinstance(error, OSError):
         found = _BY_ERRNO.get(error.errno or 0)
     else:
         found = _BY_RESULT_CODE.get(getattr(error, "sqlite_errorcode", 0) & _PRIMARY)
-    if found is None:
-        return None
-    what, remedy = found
-    free = free_bytes(folder) // _MIB
-    return StoreUnavailable(f"{folder}: {what} ({free} MiB free). {remedy}; the node goes on by itself then.")
+    return StoreUnavailable(_told(folder, found)) if found is not None else None
 
 
 @contextmanager

@@ -63,6 +63,8 @@ class LocalStore:
     def take(self) -> int:
         """Takes the folder for this process alone, and removes what a killed one left behind; its jobs are ready again.
 
+        So are files of versions that are more than ``keep_checkpoints`` allows now.
+
         Returns:
             Number of files removed.
 
@@ -71,6 +73,7 @@ class LocalStore:
         """
         self._lock = FolderLock(self.folder)
         self.jobs.release_all()
+        self.checkpoints.prune_all()
         return sweep(self._database, self.folder)
 
     def transaction(self) -> AbstractContextManager[None]:

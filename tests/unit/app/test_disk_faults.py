@@ -15,9 +15,8 @@ from learner.errors import StoreUnavailable
 from learner.storage.store import LocalStore
 
 _CALLS = (
-    *("records.set_cursor", "records.open_round", "records.add_results", "records.note_facts", "records.apply"),
-    *("records.mark_sent", "records.mark_deleted", "jobs.add", "jobs.claim", "jobs.renew", "jobs.finish"),
-    *("files.put_record", "files.put_example", "files.put_outgoing", "files.drop_outgoing", "sink.store"),
+    *("records.set_cursor", "records.open_round", "records.apply", "records.mark_sent", "jobs.claim", "jobs.finish"),
+    *("files.put_record", "files.put_example", "files.put_outgoing"),
 )
 
 
@@ -40,7 +39,7 @@ class FullFrom:
 
 def test_a_disk_that_fills_up_anywhere_loses_nothing(tmp_path: Path) -> None:
     """Whatever was about to be written: it is said, no attempt is used up, and with space again each drawing has one answer."""
-    told: list[str] = []
+    told: dict[str, str] = {}
     for name in _CALLS:
         with small_disk(tmp_path / name) as disk:
             store = LocalStore(disk.folder)
@@ -53,9 +52,7 @@ def test_a_disk_that_fills_up_anywhere_loses_nothing(tmp_path: Path) -> None:
                     while respond.run_once():
                         pass
                 except StoreUnavailable as error:
-                    told.append(name)
-                    assert str(disk.folder) in str(error)
-                    assert "the disk is full (0 MiB free). Free some space" in str(error)
+                    told[name] = str(error).replace(str(disk.folder), "FOLDER")
             assert full.is_full, name
             assert not store.queries.jobs("parked"), name
             disk.empty()
@@ -64,7 +61,9 @@ def test_a_disk_that_fills_up_anywhere_loses_nothing(tmp_path: Path) -> None:
                 pass
             check(archive, store)
             store.close()
-    assert {"files.put_record", "files.put_example", "files.put_outgoing", "jobs.claim"} <= set(told)
+    assert {"files.put_record", "files.put_example", "files.put_outgoing", "jobs.claim"} <= told.keys()
+    said = "FOLDER: the disk is full (0 MiB free). Free some space on it; the node goes on by itself then."
+    assert set(told.values()) == {said}
 
 
 @pytest.mark.parametrize("folder", ["rounds", "examples", "outbox"])
