@@ -32,6 +32,9 @@ class Exchange(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        if not self.proxy.is_up:  # a connection from before it was stopped
+            self.close_connection = True
+            return
         fault = self.proxy.fault_of(self.command, self.path)
         if fault is None:
             self.reply(self.ask(body))
@@ -82,6 +85,10 @@ class FaultyProxy:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def is_up(self) -> bool:
+        return self._server is not None
 
     def fault_of(self, method: str, path: str) -> Fault | None:
         return self.fault if self.applies(method, path) else None

@@ -1,4 +1,4 @@
-"""An archive that is down, slow, closed or answers nonsense: what the operator sees, and that each drawing is answered in the end.
+"""An archive that is down, slow, closed or answers nonsense: what the operator sees; each drawing is answered in the end.
 
 A real Orthanc, a real node, and a proxy between them that breaks what it passes on.
 """
@@ -91,6 +91,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, make_orthanc_once: Callable[
         slices = iter(np.flatnonzero(truth_DHW.any(axis=(1, 2))).tolist())
         yield Place(node, proxy, images, reader(images, truth_DHW), slices)
         proxy.stop()
+        proxy.client.close()
 
 
 @pytest.mark.parametrize(
