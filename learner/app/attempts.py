@@ -35,6 +35,19 @@ def retry_or_park(jobs: Jobs, job: Job, error: Exception, now: float, attempts: 
         jobs.release(job, now + backoff_s(job.attempts), reason)
 
 
+def park_what_kills(jobs: Jobs, job: Job, attempts: int) -> bool:
+    """Gives a job up that was begun too often and never failed: each time the process ended, for want of memory mostly.
+
+    Returns:
+        Whether it was given up; else it would end the process again and again, and nothing else would ever be done.
+    """
+    if job.attempts <= attempts:
+        return False
+    jobs.park(job, f"the process ended {attempts} times while it worked on this; look at the machine's memory, then retry")
+    _log.error("job ended its process too often, parked", kind=job.kind, round=job.round_id)
+    return True
+
+
 class OutsideFaults:
     """Gives jobs back that something outside kept from being done: an archive, a disk. No attempt is counted, without end.
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import structlog
 
-from learner.app.attempts import OutsideFaults, retry_or_park
+from learner.app.attempts import OutsideFaults, park_what_kills, retry_or_park
 from learner.app.gate import Evidence, Gate, Placement
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.example import Example, Withdrawal
@@ -148,7 +148,8 @@ class Learn:
     def _attempt(self, job: Job) -> None:
         """Learns, or says what becomes of the job."""
         try:
-            self._learn(job)
+            if not park_what_kills(self._store.jobs, job, self._settings.attempts):
+                self._learn(job)
         except StoreUnavailable:
             raise
         except LeaseLost:

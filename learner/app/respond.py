@@ -14,7 +14,7 @@ import structlog
 
 from dicom_io.errors import DicomIoError, InvalidObject, NotInPacs, PacsClosed, PacsError, PacsRefused, PacsUnavailable
 from dicom_io.pacs.port import Archive, Sink
-from learner.app.attempts import OutsideFaults, retry_or_park
+from learner.app.attempts import OutsideFaults, park_what_kills, retry_or_park
 from learner.app.compute import Computation, Compute
 from learner.app.drift import warn_of_drift
 from learner.app.intake import release_waiting
@@ -101,7 +101,8 @@ class Respond:
     def _attempt(self, job: Job) -> None:
         """Answers, or says what becomes of the job."""
         try:
-            self._respond(job)
+            if not park_what_kills(self._store.jobs, job, self._settings.attempts):
+                self._respond(job)
             self._outside.forget(job)
         except StoreUnavailable:
             raise
