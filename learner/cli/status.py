@@ -49,10 +49,10 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
     node = told["node"]
     archive = node["archive_error"] or f"read at {_moment(node['last_intake_at'])}"
     restarts = node["trainer_restarts"]
-    free = f"{node['disk_free_mb']} MiB free"
+    free = f"{node.get('disk_free_mb', '?')} MiB free"
     trainer = (
         "waits for disk space"
-        if node["learning_waits"]
+        if node.get("learning_waits")
         else "paused"
         if told["training_paused"]
         else "runs"
@@ -63,7 +63,7 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
     rounds = [f"{count} {state}" for state, count in sorted(told["rounds"].items())]
     return [
         ("archive", archive),
-        ("store", node["store_error"] or free),
+        ("store", node.get("store_error") or free),
         ("last nudge", _moment(node.get("last_nudge_at"))),
         ("trainer", f"{trainer}, started again {restarts} times" if restarts else trainer),
         ("rounds", ", ".join(rounds) or "none yet"),

@@ -283,3 +283,26 @@ def test_a_clock_that_jumps_delays_nothing_and_makes_no_time_negative(scene: Sce
     assert scene.state == "answered"
     assert scene.store.records.find_round(scene.round_id).facts["seconds_to_answer"] == max(0.0, 3600.0 * hours)
     assert scene.store.queries.answer_seconds([1.0]).total_s >= 0
+
+
+def test_a_job_that_ends_its_process_again_and_again_is_given_up_and_others_go_on(scene: Scene) -> None:
+    """Killed for want of memory, say: nobody is left to say that it failed, but each beginning is counted."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(_round: Round) -> Computation:
+        raise Killed
+
+    scene.outcome = killed
+    for _ in range(3):
+        with pytest.raises(Killed):
+            scene.respond.run_once()
+        scene.store.jobs.release_all()
+    assert scene.respond.run_once()
+    assert scene.job[0] == "parked"
+    assert "ended 3 times" in scene.job[1]
+    retry_round(scene.store, scene.round_id)
+    scene.outcome = scene.computed
+    scene.respond.run_once()
+    assert scene.state == "answered"
