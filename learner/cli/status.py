@@ -50,15 +50,7 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
     archive = node["archive_error"] or f"read at {_moment(node['last_intake_at'])}"
     restarts = node["trainer_restarts"]
     free = f"{node.get('disk_free_mb', '?')} MiB free"
-    trainer = (
-        "waits for disk space"
-        if node.get("learning_waits")
-        else "paused"
-        if told["training_paused"]
-        else "runs"
-        if node["trainer_alive"]
-        else "does not run"
-    )
+    trainer = _trainer(told)
     jobs = [f"{job['count']} {job['kind']} {job['state']}" for job in told["jobs"] if job["state"] != "done"]
     rounds = [f"{count} {state}" for state, count in sorted(told["rounds"].items())]
     return [
@@ -69,6 +61,15 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
         ("rounds", ", ".join(rounds) or "none yet"),
         ("open jobs", ", ".join(jobs) or "none"),
     ]
+
+
+def _trainer(told: dict[str, Any]) -> str:
+    node = told["node"]
+    if not node["trainer_alive"]:
+        return "does not run"
+    if node.get("learning_waits"):
+        return "waits for disk space"
+    return "paused" if told["training_paused"] else "runs"
 
 
 def _moment(posix_time: float | None) -> str:
