@@ -11,7 +11,8 @@
     ├── GeometryMismatch         annotation and image lie in different spaces
     └── PacsError
         ├── PacsUnavailable      no answer, or a 5xx: worth trying again
-        ├── PacsRefused          a definite no (credentials, rights, a refused object): trying again will not help
+        ├── PacsRefused          a definite no to an object or a request: trying again will not help
+        │   └── PacsClosed       no to everything (credentials, rights, address): worth trying again once somebody put it right
         └── NotInPacs            the object asked for is not (or no longer) there
 """
 
@@ -95,9 +96,15 @@ class PacsUnavailable(PacsError):
 
 
 class PacsRefused(PacsError):
-    """A definite no (credentials, rights, a refused object): trying again will not help."""
+    """A definite no to an object or a request: trying again will not help."""
 
     code = "pacs-refused"
+
+
+class PacsClosed(PacsRefused):
+    """The archive does not let us in, or is not at its address; all goes on once that is put right."""
+
+    code = "pacs-closed"
 
 
 class NotInPacs(PacsError):

@@ -5,6 +5,7 @@
     ApprenticeError
     ├── ConfigurationError     a setting is wrong: names the file and the key
     ├── StoreError             the learner's own store cannot be used
+    │   ├── StoreUnavailable   not for now: the disk is full, read-only, broken; nothing is lost, it is tried again
     │   └── CorruptFile        a file does not have the hash that was recorded
     └── LeaseLost              another worker has taken the job over
 
@@ -24,6 +25,10 @@ class ConfigurationError(ApprenticeError):
 
 class StoreError(ApprenticeError):
     """The learner's own store cannot be opened, read or written."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be used for now: its disk is full, read-only or broken. Names the folder, what is free, the remedy."""
 
 
 class CorruptFile(StoreError):

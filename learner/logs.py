@@ -4,9 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Literal
+from contextlib import suppress
+from typing import Literal, TextIO, cast
 
 import structlog
+
+
+class _Unbroken:
+    """Standard error, where a log that cannot be written (a full disk, a pipe whose reader is gone) is no fault of the node."""
+
+    def write(self, text: str) -> int:
+        """Writes, or does not."""
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flushes, or does not."""
+        with suppress(OSError, ValueError):
+            sys.stderr.flush()
 
 
 def configure_logs(form: Literal["json", "text"]) -> None:
@@ -23,7 +39,7 @@ def configure_logs(form: Literal["json", "text"]) -> None:
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Unbroken())),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -20,12 +20,14 @@ from learner.app.tasks import TaskBook
 from learner.app.worker import Worker
 from learner.domain.audit import Event
 from learner.domain.case import Case
-from learner.errors import ConfigurationError
+from learner.errors import ConfigurationError, StoreUnavailable
 from learner.settings import Settings
+from learner.storage.disk import free_bytes, shortage, trouble
 from learner.storage.store import LocalStore
 from learner.trainer_process import TrainerProcess
 from learner.version import __version__
 
+_MIB = 2**20
 _log = structlog.get_logger(__name__)
 
 
@@ -55,6 +57,9 @@ class NodeStatus:
 
     Attributes:
         archive_error: why the archive cannot be read, empty while it can.
+        store_error: why the node's own store cannot be used, with what is free and the remedy; empty while it can.
+        learning_waits: why nothing is learned for want of space, with the remedy; empty while there is enough.
+        disk_free_mb: MiB free on the disk of the data folder.
         trainer_alive: whether the trainer runs.
         trainer_restarts: how often it had to be started again.
         last_intake_at: POSIX time at which the archive's log was last read to its end, or None.
@@ -66,6 +71,9 @@ class NodeStatus:
     trainer_restarts: int
     last_intake_at: float | None
     last_nudge_at: float | None = None
+    store_error: str = ""
+    learning_waits: str = ""
+    disk_free_mb: int = 0
 
 
 class Node:
@@ -104,8 +112,8 @@ class Node:
         self._reconcile_at = 0.0
         self._deleted: set[str] = set()
         self._lock = threading.Lock()
-        self._intake_worker = Worker("intake", self._take_in, settings.pacs.poll_s, expected=(PacsError,))
-        self._respond_worker = Worker("respond", self._answer, 1.0)
+        self._intake_worker = Worker("intake", self._take_in, settings.pacs.poll_s, expected=(PacsError, StoreUnavailable))
+        self._respond_worker = Worker("respond", self._answer, 1.0, expected=(StoreUnavailable,))
 
     def start(self) -> None:
         """Starts our own DICOM service, trainer, responder and intake.
@@ -177,8 +185,18 @@ class Node:
 
     def status(self) -> NodeStatus:
         """How the parts are."""
-        trainer = (self._trainer.alive, self._trainer.restarts)
-        return NodeStatus(self._intake_worker.last_error, *trainer, self._last_intake_at, self._last_nudge_at)
+        folder = self.settings.node.data
+        failed = [w for w in (self._intake_worker, self._respond_worker) if isinstance(w.failure, StoreUnavailable)]
+        return NodeStatus(
+            archive_error="" if self._intake_worker in failed else self._intake_worker.last_error,
+            trainer_alive=self._trainer.alive,
+            trainer_restarts=self._trainer.restarts,
+            last_intake_at=self._last_intake_at,
+            last_nudge_at=self._last_nudge_at,
+            store_error=failed[0].last_error if failed else trouble(folder),
+            learning_waits=shortage(folder, self.settings.node.min_free_mb),
+            disk_free_mb=free_bytes(folder) // _MIB,
+        )
 
     def _take_in(self) -> bool:
         """One look at the archive; a full scan when it is due, and after every time that the archive was away."""
@@ -188,7 +206,7 @@ class Node:
             deleted, self._deleted = self._deleted, set()
         taken = self._intake.catch_up()
         taken += self._intake.look_for_deleted(deleted) if deleted else 0
-        if time.monotonic() >= self._reconcile_at:
+        if time.monotonic() >= self._reconcile_at or self._intake.wants_scan:
             taken += self._intake.reconcile()
             self._reconcile_at = time.monotonic() + self.settings.pacs.reconcile_s
         self._last_intake_at = time.time()

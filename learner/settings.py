@@ -23,6 +23,9 @@ class NodeSettings(Section):
     """What this node is called and where it keeps what it knows."""
 
     data: Path = Field(Path("var/apprentice"), description="Folder of store, checkpoints and replay memory.")
+    min_free_mb: int = Field(
+        1024, ge=0, description="Free space on the disk of `data`, in MiB, below which nothing is learned; answers go on."
+    )
     log_format: Literal["json", "text"] = Field("json", description="Form of the log on standard error.")
 
 
@@ -172,6 +175,11 @@ class AnswerSettings(Section):
     threads: int = Field(2, ge=1, description="CPU threads of the answering process.")
     image_cache_mb: int = Field(512, ge=0, description="Voxels of recent series kept in memory, in MiB.")
     attempts: int = Field(5, ge=1, description="How often an unexpected failure is tried before the job is parked.")
+    undrawn_queue: int = Field(
+        1000,
+        ge=1,
+        description="How many new series wait for their first answer at a time; the archive keeps others until then.",
+    )
 
 
 class LearningSettings(Section):

@@ -133,6 +133,7 @@ class RunningNode:
         reconcile_s: time between reconciliation scans.
         store_by: how results are stored.
         pacs: more lines of section ``[pacs]``, and sections after it.
+        archive_url: where the learner looks for the archive's REST interface, if something stands before it.
         environment: more environment for the learner.
         task: the only task file.
         task_id: its name without ``.toml``.
@@ -146,6 +147,7 @@ class RunningNode:
     reconcile_s: float = 300.0
     store_by: str = "rest"
     pacs: str = ""
+    archive_url: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     task: str = TASK_FILE
     task_id: str = "prostate"
@@ -156,7 +158,7 @@ class RunningNode:
         (self.folder / "tasks" / f"{self.task_id}.toml").write_text(self.task)
         (self.folder / "password").write_text(self.orthanc.credentials["apprentice"])
         text = _CONFIGURATION.format(
-            url=self.orthanc.url,
+            url=self.archive_url or self.orthanc.url,
             port=self.port,
             steps=self.steps,
             poll_s=self.poll_s,

@@ -24,7 +24,7 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext, build_context
 
-from dicom_io.errors import PacsError, PacsRefused, PacsUnavailable
+from dicom_io.errors import PacsClosed, PacsError, PacsRefused, PacsUnavailable
 
 MAX_CONTEXTS = 128
 """Presentation contexts of one association: their IDs are the odd numbers of a byte."""
@@ -173,7 +173,7 @@ def _open(
         raise not_accepted(peer, str(contexts[0].abstract_syntax), str(contexts[0].transfer_syntax[0]))
     answer = opened.acceptor.primitive
     if opened.is_rejected and answer is not None and answer.result == _REJECTED_PERMANENT:
-        raise PacsRefused(peer.name, "the association was rejected", "Check the AE titles on both sides.")
+        raise PacsClosed(peer.name, "the association was rejected", "Check the AE titles on both sides.")
     if opened.is_aborted or opened.is_rejected:
         raise PacsUnavailable(peer.name, "no association for now", TRIED_AGAIN)
     raise PacsUnavailable(peer.name, "no connection", "Check that it runs, its address, and TLS on both sides.")

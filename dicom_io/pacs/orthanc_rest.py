@@ -14,6 +14,7 @@ import ssl
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +22,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from dicom_io.errors import NotInPacs, PacsError, PacsRefused, PacsUnavailable
+from dicom_io.errors import NotInPacs, PacsClosed, PacsError, PacsRefused, PacsUnavailable
 from dicom_io.pacs.http_client import open_client
 from dicom_io.pacs.http_errors import answer_error, transport_error
 from dicom_io.pacs.port import FeedPage, SeriesStatus
@@ -91,18 +92,20 @@ class OrthancArchive:
     def page(self, cursor: int, limit: int = 500) -> FeedPage:
         """The entries of ``/changes`` after ``cursor``. See :meth:`dicom_io.pacs.port.Feed.page`."""
         answer = self._json("GET", "/changes", params={"since": cursor, "limit": limit})
-        last_entry = {
-            entry["ID"]: number
-            for number, entry in enumerate(answer["Changes"])
-            if entry["ResourceType"] in ("Series", "Instance")
-        }
+        with _understood("/changes"):
+            end, done = max(int(answer["Last"]), cursor), bool(answer["Done"])
+            last_entry = {
+                entry["ID"]: number
+                for number, entry in enumerate(answer["Changes"])
+                if entry["ResourceType"] in ("Series", "Instance")
+            }
         found = self._statuses(list(last_entry))
         touched = sorted(found, key=lambda one: max(last_entry.get(name, -1) for name in (one.archive_id, *one.instance_ids)))
-        return FeedPage(tuple(touched), max(int(answer["Last"]), cursor), bool(answer["Done"]))
+        return FeedPage(tuple(touched), end, done)
 
     def scan(self) -> Iterator[SeriesStatus]:
         """Every series. See :meth:`dicom_io.pacs.port.Feed.scan`. The list is one snapshot, so that deletions skip nothing."""
-        names: list[str] = self._json("GET", "/series")
+        names: list[str] = self._list("GET", "/series")
         for start in range(0, len(names), _BULK):
             yield from self._statuses(names[start : start + _BULK])
 
@@ -119,7 +122,11 @@ class OrthancArchive:
 
     def fetch(self, instance_id: str) -> bytes:
         """One instance. See :meth:`dicom_io.pacs.port.Source.fetch`."""
-        return self._request("GET", f"/instances/{quote(instance_id, safe='')}/file", missing=NotInPacs).content
+        path = f"/instances/{quote(instance_id, safe='')}/file"
+        answer = self._request("GET", path, missing=NotInPacs)
+        if answer.headers.get("content-type", "").startswith("text/"):
+            raise PacsUnavailable(path, "the answer is a text and no DICOM object", "Look at the proxy before the archive.")
+        return answer.content
 
     def fetch_series(self, series: SeriesStatus) -> list[bytes]:
         """All instances of a series. See :meth:`dicom_io.pacs.port.Source.fetch_series`."""
@@ -129,10 +136,11 @@ class OrthancArchive:
     def store(self, file: bytes) -> None:
         """Stores one file. See :meth:`dicom_io.pacs.port.Sink.store`."""
         answer = self._json("POST", "/instances", content=file, headers={"Content-Type": "application/dicom"})
-        # A zip of several files is answered by a list.
-        for one in answer if isinstance(answer, list) else [answer]:
-            if one.get("Status") not in _STORED:
-                problem = f"the archive did not keep the object (status {one.get('Status')!r})"
+        with _understood("/instances"):  # a zip of several files is answered by a list
+            statuses = [one["Status"] for one in (answer if isinstance(answer, list) else [answer])]
+        for status in statuses:
+            if status not in _STORED:
+                problem = f"the archive did not keep the object (status {status!r})"
                 raise PacsRefused("/instances", problem, "Look for a filter in the archive's configuration.")
 
     def delete_series(self, series_instance_uid: str) -> None:
@@ -144,16 +152,18 @@ class OrthancArchive:
                 continue  # somebody was faster
 
     def _lookup(self, uid: str, level: str) -> list[str]:
-        found = self._json("POST", "/tools/lookup", content=uid.encode())
-        return [one["ID"] for one in found if one["Type"] == level]
+        found = self._list("POST", "/tools/lookup", content=uid.encode())
+        with _understood("/tools/lookup"):
+            return [one["ID"] for one in found if one["Type"] == level]
 
     def _statuses(self, names: Sequence[str]) -> list[SeriesStatus]:
         """The series that ``names`` (of series or of instances) belong to, each once; without what is gone."""
         if not names:
             return []
-        series = {one["ID"]: one for one in self._bulk(names, "Series")}
-        studies = self._studies_of({one["ParentStudy"] for one in series.values()})
-        return [_status(one, studies[one["ParentStudy"]]) for one in series.values() if one["ParentStudy"] in studies]
+        with _understood("/tools/bulk-content"):
+            series = {one["ID"]: one for one in self._bulk(names, "Series")}
+            studies = self._studies_of({one["ParentStudy"] for one in series.values()})
+            return [_status(one, studies[one["ParentStudy"]]) for one in series.values() if one["ParentStudy"] in studies]
 
     def _studies_of(self, names: Iterable[str]) -> Mapping[str, _Study]:
         """What is known of each study that is still there; asked for once."""
@@ -175,7 +185,7 @@ class OrthancArchive:
         found: list[_JSON] = []
         for start in range(0, len(names), _BULK):
             wanted = {"Resources": list(names[start : start + _BULK]), "Level": level, "Metadata": False}
-            found += self._json("POST", "/tools/bulk-content", json=wanted)
+            found += self._list("POST", "/tools/bulk-content", json=wanted)
         return found
 
     def _json(self, method: str, path: str, **options: Any) -> Any:
@@ -186,7 +196,14 @@ class OrthancArchive:
         except ValueError as error:
             raise PacsUnavailable(path, "the answer is no JSON", "Check that the address is Orthanc's.") from error
 
-    def _request(self, method: str, path: str, *, missing: type[PacsError] = PacsRefused, **options: Any) -> httpx2.Response:
+    def _list(self, method: str, path: str, **options: Any) -> list[Any]:
+        answer = self._json(method, path, **options)
+        with _understood(path):
+            if not isinstance(answer, list):
+                raise TypeError("no list")
+            return answer
+
+    def _request(self, method: str, path: str, *, missing: type[PacsError] = PacsClosed, **options: Any) -> httpx2.Response:
         """One request; ``missing`` is what a 404 means at this path."""
         try:
             answer = self._client.request(method, path, **options)
@@ -195,6 +212,15 @@ class OrthancArchive:
         if not answer.is_success:
             raise answer_error(path, answer.status_code, missing=missing)
         return answer
+
+
+@contextmanager
+def _understood(path: str) -> Iterator[None]:
+    """What is read within is an answer of Orthanc: JSON of another form comes from something else at its address."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PacsUnavailable(path, "the answer is not Orthanc's", "Check that the address is Orthanc's.") from error
 
 
 def _study(study: _JSON) -> _Study:

@@ -57,6 +57,7 @@ class Intake:
         links: which studies are of one patient; None where that does not matter.
         forgotten: studies of which nothing is taken in; None for none.
         forgets_deleted: whether studies whose images are gone from the archive are forgotten.
+        most_undrawn: how many rounds 0 wait at a time; other series stay in the archive, unknown, until a scan finds them.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Intake:
         forgotten: ForgottenStudies | None = None,
         *,
         forgets_deleted: bool = False,
+        most_undrawn: int = 1000,
     ) -> None:
         self._archive = archive
         self._forgotten = forgotten
@@ -75,6 +77,13 @@ class Intake:
         self._store = store
         self._tasks = tasks
         self._links = links
+        self._most_undrawn = most_undrawn
+        self._has_deferred = False
+
+    @property
+    def wants_scan(self) -> bool:
+        """Whether series were left for later and there is room for them now."""
+        return self._has_deferred and self._store.jobs.undrawn() <= self._most_undrawn // 2
 
     def catch_up(self) -> int:
         """Reads the log to its end.
@@ -104,22 +113,24 @@ class Intake:
             PacsError: what was found until then is kept.
         """
         taken = 0
-        in_effect, shown = self._store.records.in_effect(), self._store.records.shown_results(PREDICTION)
+        in_effect = {instance_of(r.trigger_uid): r for r in self._store.records.in_effect()}
+        shown = self._store.records.shown_results(PREDICTION)
         met: set[str] = set()
         met_series: set[str] = set()
+        was_lost, self._has_deferred = not self._has_deferred, False
         for series in self._archive.scan():
             met_series.add(series.series_instance_uid)
-            met.update(series.instance_ids if series.modality in ANNOTATION_MODALITIES else ())
+            if series.modality in ANNOTATION_MODALITIES:
+                met.update(in_effect.keys() & set(series.instance_ids))
             with self._store.transaction():
                 found = self._take(series)
-            if found:
+            if found and (was_lost or series.modality in ANNOTATION_MODALITIES):
                 _log.warning("found by reconciliation", series=series.series_instance_uid, triggers=found)
             taken += found
         for result in shown:
             if result.series_instance_uid not in met_series:
                 self._note_rejection(result)
-        gone = [r for r in in_effect if instance_of(r.trigger_uid) not in met]
-        taken += sum(self._withdraw(r) for r in gone)
+        taken += sum(self._withdraw(r) for name, r in in_effect.items() if name not in met)
         if self._vanished is not None:
             self._vanished.forget(met_series)
         return taken
@@ -186,14 +197,26 @@ class Intake:
         if self._links is not None and matching:
             self._links.note(series)
         if records.series_digest(uid) == digest:
-            return 0
+            return sum(self._reopen(images_trigger(uid, digest, task.task_id)) for task in matching)
+        answerable = [t for t in matching if t.answer_undrawn and self._can_answer_undrawn(t, series.study_instance_uid)]
+        if answerable and self._store.jobs.undrawn() >= self._most_undrawn:
+            return self._defer()
         records.set_series_digest(uid, series.study_instance_uid, digest)
         opened = 0
         for task in matching:
             case = records.case(task.task_id, series.study_instance_uid, uid)
-            if task.answer_undrawn and self._can_answer_undrawn(task, series.study_instance_uid):
+            if task in answerable:
                 opened += self._open(images_trigger(uid, digest, task.task_id), uid, case_id=case.case_id, number=0)
         return opened
+
+    def _defer(self) -> int:
+        """Leaves a series for later: the archive has it, and nothing here says that it was taken in."""
+        if not self._has_deferred:
+            _log.warning(
+                "many series wait for their first answer: others stay in the archive until then", most=self._most_undrawn
+            )
+        self._has_deferred = True
+        return 0
 
     def _can_answer_undrawn(self, task: Task, study_uid: str) -> bool:
         """Whether a model serves the task, or a reader drew on another study of the same patient."""
@@ -214,9 +237,19 @@ class Intake:
         """A round and its job. The study is noted where the case is not known yet: who has it open is told of the round."""
         round_id = self._store.records.open_round(trigger_uid, series_uid, case_id=case_id, number=number)
         if round_id is None:
-            return 0
+            return self._reopen(trigger_uid)
         if study:
             self._store.records.note_facts(round_id, study_instance_uid=study)
         self._store.jobs.add(JobKind.RESPOND, round_id)
         _log.info("trigger taken in", round=round_id, series=series_uid, kind="images" if number == 0 else "annotation")
+        return 1
+
+    def _reopen(self, trigger_uid: str) -> int:
+        """What was deleted before it was answered, and is there again."""
+        round_ = self._store.records.withdrawn(trigger_uid)
+        if round_ is None:
+            return 0
+        self._store.records.apply(round_.round_id, RoundEvent.RETRIED, reason="")
+        self._store.jobs.reopen(JobKind.RESPOND, round_.round_id)
+        _log.info("what was deleted is there again", round=round_.round_id)
         return 1

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import structlog
 
-from learner.app.attempts import retry_or_park
+from learner.app.attempts import OutsideFaults, park_what_kills, retry_or_park
 from learner.app.audit import note_verdict, note_version
 from learner.app.gate import Evidence, Gate, Placement
 from learner.app.retraining import TURN_STEPS, Retraining
@@ -19,7 +19,7 @@ from learner.domain.checkpoint import LEARNED_CASES, Checkpoint, CheckpointState
 from learner.domain.example import Example, Withdrawal
 from learner.domain.gate import Verdict
 from learner.domain.job import Job, JobKind
-from learner.errors import CorruptFile, LeaseLost
+from learner.errors import CorruptFile, LeaseLost, StoreUnavailable
 from learner.ports import Clock, Lesson, Store, Trainer
 
 PAUSED = "training_paused"
@@ -103,6 +103,7 @@ class Learn:
         wait: waits for so many seconds; returns early when the node stops.
         clock: time.
         case_key: keyed hash by which a trainer knows a case, of :attr:`~learner.domain.case.Case.identity`.
+        shortage: why there is too little room to learn, empty while there is enough.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Learn:
         wait: Callable[[float], object],
         clock: Clock,
         case_key: Callable[[str], str],
+        shortage: Callable[[], str] = lambda: "",
     ) -> None:
         self._store = store
         self._make_trainer = make_trainer
@@ -124,6 +126,9 @@ class Learn:
         self._wait = wait
         self._clock = clock
         self._retraining = Retraining(store, case_key)
+        self._shortage = shortage
+        self._lacked = ""
+        self._outside = OutsideFaults(store.jobs, clock)
         self._in_hand: dict[str, _InHand] = {}
         self._does = {JobKind.LEARN: self._learn, JobKind.FORGET: self._forget_study, JobKind.RETRAIN: self._retrain}
 
@@ -132,25 +137,35 @@ class Learn:
 
         Returns:
             Whether there was one.
+
+        Raises:
+            StoreUnavailable: the job in hand is begun anew once the store can be used.
         """
+        self._outside.settle()
         job = self._next_job()
         if job is None:
             return False
         try:
             self._attempt(job)
+        except StoreUnavailable as error:
+            self._in_hand.clear()
+            self._outside.hold(job, str(error))
+            raise
         except LeaseLost:
             self._in_hand.clear()
             _log.warning("job taken over by another worker, or its study is forgotten", kind=job.kind, round=job.round_id)
         return True
 
     def _attempt(self, job: Job) -> None:
+        """Does a job, or says what becomes of it."""
         try:
-            self._does[job.kind](job)
-        except LeaseLost:
+            if not park_what_kills(self._store.jobs, job, self._settings.attempts):
+                self._does[job.kind](job)
+        except (StoreUnavailable, LeaseLost):
             raise
         except Preempted:
             self._in_hand.clear()
-            self._store.jobs.release(job, 0.0, "preempted", count_attempt=False)
+            self._store.jobs.release(job, 0.0, "", count_attempt=False)
         except CorruptFile as error:
             self._in_hand.clear()
             self._store.jobs.park(job, str(error))
@@ -160,8 +175,9 @@ class Learn:
             retry_or_park(self._store.jobs, job, error, self._clock.now(), self._settings.attempts)
 
     def _next_job(self) -> Job | None:
-        """Forgetting takes no time and waits for nobody; all else stands still while training is paused."""
-        kinds = (JobKind.FORGET,) if self._paused() else (JobKind.FORGET, JobKind.LEARN, JobKind.RETRAIN)
+        """Forgetting takes no time and waits for nobody; all else stands still while training is paused, or room is short."""
+        held_back = self._paused() or self._lacks_room()
+        kinds = (JobKind.FORGET,) if held_back else (JobKind.FORGET, JobKind.LEARN, JobKind.RETRAIN)
         claims = (self._store.jobs.claim(kind, self._settings.lease_s) for kind in kinds)
         return next((job for job in claims if job is not None), None)
 
@@ -366,10 +382,18 @@ class Learn:
             if self._stopping() or self._paused():
                 raise Preempted
             self._store.jobs.renew(job, self._settings.lease_s)
-            if waited >= self._settings.yield_s or not self._store.jobs.pending(JobKind.RESPOND):
+            if waited >= self._settings.yield_s or not self._store.jobs.pending(JobKind.RESPOND, of_readers=True):
                 return
             self._wait(0.05)
             waited += 0.05
+
+    def _lacks_room(self) -> bool:
+        """Whether nothing is learned because the disk is nearly full; says so once."""
+        lacks, lacked = self._shortage(), self._lacked
+        if bool(lacks) != bool(lacked):
+            _log.warning("learning waits", reason=lacks) if lacks else _log.info("learning goes on")
+        self._lacked = lacks
+        return bool(lacks)
 
     def _paused(self) -> bool:
         return self._store.records.flag(PAUSED) == "yes"

@@ -13,9 +13,9 @@ from typing import Any
 
 import structlog
 
-from dicom_io.errors import DicomIoError, NotInPacs, PacsError, PacsRefused, PacsUnavailable
+from dicom_io.errors import DicomIoError, InvalidObject, NotInPacs, PacsClosed, PacsError, PacsRefused, PacsUnavailable
 from dicom_io.pacs.port import Archive, Sink
-from learner.app.attempts import backoff_s, retry_or_park
+from learner.app.attempts import OutsideFaults, park_what_kills, retry_or_park
 from learner.app.audit import note_reaction, origin_of
 from learner.app.compute import Computation, Compute
 from learner.app.drift import warn_of_drift
@@ -27,7 +27,8 @@ from learner.domain.audit import Event
 from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.job import Job, JobKind
 from learner.domain.result_kinds import PREDICTION
-from learner.errors import LeaseLost
+from learner.domain.trigger import instance_of, withdrawn_round
+from learner.errors import LeaseLost, StoreUnavailable
 from learner.ports import Clock, ResultRecord, Store
 
 _log = structlog.get_logger(__name__)
@@ -81,29 +82,41 @@ class Respond:
         self._settings = settings
         self._clock = clock
         self._refusals = refusals
+        self._outside = OutsideFaults(store.jobs, clock)
+        self._doubted: set[int] = set()
 
     def run_once(self) -> bool:
-        """Answers the oldest trigger.
+        """Answers the oldest trigger of a reader, else one of images.
 
         Returns:
             Whether there was one.
+
+        Raises:
+            StoreUnavailable: the job in hand is taken up again once the store can be used.
         """
+        self._outside.settle()
         job = self._store.jobs.claim(JobKind.RESPOND, self._settings.lease_s)
         if job is None:
             return False
         try:
             self._attempt(job)
+        except StoreUnavailable as error:
+            self._outside.hold(job, str(error))
+            raise
         except LeaseLost:
             _log.warning("respond job taken over by another worker, or its study is forgotten", round=job.round_id)
         return True
 
     def _attempt(self, job: Job) -> None:
+        """Answers, or says what becomes of the job."""
         try:
-            self._respond(job)
-        except LeaseLost:
+            if not park_what_kills(self._store.jobs, job, self._settings.attempts):
+                self._respond(job)
+            self._outside.forget(job)
+        except (StoreUnavailable, LeaseLost):
             raise
-        except PacsUnavailable as error:
-            self._store.jobs.release(job, self._clock.now() + backoff_s(job.attempts), str(error), count_attempt=True)
+        except (PacsUnavailable, PacsClosed) as error:
+            self._outside.postpone(job, str(error))
             _log.warning("archive unavailable, will try again", round=job.round_id, reason=str(error))
         except PacsRefused as error:
             self._store.jobs.park(job, str(error))
@@ -133,12 +146,44 @@ class Respond:
         except NothingNew as nothing:
             return self._close(job, RoundEvent.NOTHING_NEW, str(nothing), nothing)
         except NotInPacs as gone:
+            self._check_gone(round_, gone)
             return self._close(job, RoundEvent.DELETED, str(gone))
         except (PacsUnavailable, PacsRefused):
             raise
         except DicomIoError as error:
+            self._doubt(job, error)
             return self._refuse(job, round_, error)
         return self._commit(job, round_, computation)
+
+    def _check_gone(self, round_: Round, gone: NotInPacs) -> None:
+        """Believes that something was deleted only where the archive does not list what asked for the round any more.
+
+        Raises:
+            PacsUnavailable: it lists it; images that are exchanged just now, or something else answers in its place.
+        """
+        by_images = round_.number == 0 or withdrawn_round(round_.trigger_uid) is not None
+        try:
+            listed = self._archive.find_series(self._images_of(round_) if by_images else round_.series_instance_uid)
+        except NotInPacs:
+            return
+        if by_images or instance_of(round_.trigger_uid) in listed.instance_ids:
+            raise PacsUnavailable(gone.subject, "the archive lists it and does not give it", "It is asked again.") from gone
+
+    def _images_of(self, round_: Round) -> str:
+        """Series Instance UID of the images of a round whose case is known."""
+        assert round_.case_id is not None
+        return self._store.records.find_case(round_.case_id).series_instance_uid
+
+    def _doubt(self, job: Job, error: DicomIoError) -> None:
+        """What cannot be read is fetched once more before it is refused: it may have been cut off on its way.
+
+        Raises:
+            PacsUnavailable: the first time.
+        """
+        if isinstance(error, InvalidObject) and job.job_id not in self._doubted:
+            self._doubted.add(job.job_id)
+            raise PacsUnavailable(error.subject, error.problem, "It is fetched once more before it is refused.") from error
+        self._doubted.discard(job.job_id)
 
     def _wait(self, job: Job, awaited: SourceAwaited) -> Round:
         """Lets the round wait. The images may have arrived in the meantime, so the archive is asked once more after that."""
@@ -246,6 +291,12 @@ class Respond:
     def _deliver(self, job: Job, round_: Round) -> None:
         began = time.monotonic()
         records = self._store.records
+        try:
+            self._archive.find_series(self._images_of(round_))
+        except NotInPacs:
+            self._drop(records.results_of(round_.round_id))
+            self._close(job, RoundEvent.DELETED, "its images were deleted in the archive before the answer was delivered")
+            return
         results = self._send(round_)
         if not any(result.kind == PREDICTION for result in results):
             self._store.jobs.park(job, "the prediction failed the display rules; the log names them")
@@ -255,7 +306,8 @@ class Respond:
         with self._store.transaction():
             self._store.jobs.renew(job, self._settings.lease_s)
             now = self._clock.now()
-            records.note_facts(round_.round_id, seconds_to_answer=round(now - round_.received_at, 3))
+            seconds = max(0.0, now - round_.received_at)  # the clock may have been put back
+            records.note_facts(round_.round_id, seconds_to_answer=round(seconds, 3))
             records.apply(round_.round_id, RoundEvent.DELIVERED, answered_at=now)
             self._store.audit.record(Event.DELIVERED, round_id=round_.round_id)
             self._store.jobs.finish(job)
@@ -266,7 +318,7 @@ class Respond:
             round=round_.round_id,
             case=round_.case_id,
             number=round_.number,
-            seconds=round(self._clock.now() - round_.received_at, 2),
+            seconds=round(seconds, 2),
             delivery_seconds=round(time.monotonic() - began, 2),
         )
 

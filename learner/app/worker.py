@@ -19,7 +19,11 @@ class Worker:
         name: of the thread, for the log.
         step: does one piece of work and says whether there was any.
         idle_s: longest sleep between two looks for work.
-        expected: errors that are somebody else's failure (an archive that is down); logged in one line.
+        expected: errors that are somebody else's failure (an archive that is down, a full disk); logged in one line.
+
+    Attributes:
+        last_error: why the last step failed, empty if it did not.
+        failure: the same as an error, or None.
     """
 
     def __init__(self, name: str, step: Callable[[], bool], idle_s: float, expected: tuple[type[Exception], ...] = ()) -> None:
@@ -31,6 +35,7 @@ class Worker:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self.last_error = ""
+        self.failure: Exception | None = None
 
     def start(self) -> None:
         """Begins."""
@@ -63,18 +68,18 @@ class Worker:
                 worked = self._step()
             except self._expected as error:
                 failures += 1
-                self._fail(str(error), failures)
+                self._fail(error, str(error), failures)
             except Exception as error:  # the loop outlives every fault; the fault is logged whole
                 failures += 1
                 _log.exception("worker failed", worker=self.name)
-                self._fail(f"{type(error).__name__}: see the log", failures, logged=True)
+                self._fail(error, f"{type(error).__name__}: see the log", failures, logged=True)
             else:
-                failures, self.last_error = 0, ""
+                failures, self.last_error, self.failure = 0, "", None
                 if not worked:
                     self._wake.wait(self._idle_s)
 
-    def _fail(self, reason: str, failures: int, *, logged: bool = False) -> None:
+    def _fail(self, error: Exception, reason: str, failures: int, *, logged: bool = False) -> None:
         if not logged and reason != self.last_error:
             _log.warning("worker waits", worker=self.name, reason=reason)
-        self.last_error = reason
+        self.last_error, self.failure = reason, error
         self._stop.wait(backoff_s(failures))

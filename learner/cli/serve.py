@@ -57,6 +57,7 @@ def _run(settings: Settings, config: Path, token: str, listening: socket.socket)
 
     from learner.http.access import check_entrance  # noqa: PLC0415 - heavy
     from learner.http.app import create_app  # noqa: PLC0415 - heavy
+    from learner.http.slow_headers import HeadersInTime  # noqa: PLC0415 - heavy
     from learner.wiring import build_node  # noqa: PLC0415 - heavy
 
     tls = _tls(settings.api)
@@ -64,6 +65,7 @@ def _run(settings: Settings, config: Path, token: str, listening: socket.socket)
     check_entrance(settings, node.store, token)
     options = uvicorn.Config(
         create_app(node, token),
+        http=HeadersInTime,
         ssl_context_factory=None if tls is None else lambda _config, _default: tls,
         log_config=None,
         access_log=False,

@@ -49,16 +49,27 @@ def _rows(told: dict[str, Any]) -> list[tuple[str, str]]:
     node = told["node"]
     archive = node["archive_error"] or f"read at {_moment(node['last_intake_at'])}"
     restarts = node["trainer_restarts"]
-    trainer = "paused" if told["training_paused"] else "runs" if node["trainer_alive"] else "does not run"
+    free = f"{node.get('disk_free_mb', '?')} MiB free"
+    trainer = _trainer(told)
     jobs = [f"{job['count']} {job['kind']} {job['state']}" for job in told["jobs"] if job["state"] != "done"]
     rounds = [f"{count} {state}" for state, count in sorted(told["rounds"].items())]
     return [
         ("archive", archive),
+        ("store", node.get("store_error") or free),
         ("last nudge", _moment(node.get("last_nudge_at"))),
         ("trainer", f"{trainer}, started again {restarts} times" if restarts else trainer),
         ("rounds", ", ".join(rounds) or "none yet"),
         ("open jobs", ", ".join(jobs) or "none"),
     ]
+
+
+def _trainer(told: dict[str, Any]) -> str:
+    node = told["node"]
+    if not node["trainer_alive"]:
+        return "does not run"
+    if node.get("learning_waits"):
+        return "waits for disk space"
+    return "paused" if told["training_paused"] else "runs"
 
 
 def _moment(posix_time: float | None) -> str:

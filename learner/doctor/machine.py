@@ -51,7 +51,8 @@ def disk(site: Site) -> Findings:
     """There is room."""
     present = _present(site.settings.node.data.resolve())
     free = shutil.disk_usage(present).free / _GIB
-    wanted = _LEAST_FREE_GIB + site.settings.learning.replay_mb / 1024 * max(len(site.tasks), 1)
+    least = site.settings.node.min_free_mb / 1024
+    wanted = max(_LEAST_FREE_GIB, least) + site.settings.learning.replay_mb / 1024 * max(len(site.tasks), 1)
     inodes = os.statvfs(present)
     if free < _LEAST_FREE_GIB:
         yield error(
@@ -59,6 +60,9 @@ def disk(site: Site) -> Findings:
         )
     elif inodes.f_files and inodes.f_favail < _LEAST_FREE_INODES:
         yield error(f"{inodes.f_favail} more files can be made at {present}", "Remove files, or set node.data to another disk.")
+    elif free < least:
+        what = f"{free:.1f} GiB are free, less than node.min_free_mb: nothing is learned, answers go on"
+        yield error(what, "Free some space, or lower node.min_free_mb.")
     elif free < wanted:
         what = f"{free:.1f} GiB are free; full replay memories want {wanted:.1f}"
         yield warning(what, "Free some space, or lower learning.replay_mb.")

@@ -38,6 +38,8 @@ def runs(site: Site) -> Findings:
         yield error("something else answers at its address", "Set api.port to a free one.")
         return
     version = json_object(status).get("version")
+    if parts.get("store_error"):
+        yield error(f"it cannot use its own store: {parts['store_error']}", "See the findings on disk and data-folder.")
     if parts.get("archive_error"):
         yield error(f"it cannot read the archive: {parts['archive_error']}", "See the findings on the archive.")
     elif not ready.is_success:
@@ -62,6 +64,8 @@ def trainer(site: Site) -> Findings:
     elif parts.get("trainer_restarts"):
         what = f"it was started again {parts['trainer_restarts']} times"
         yield warning(what, "Look for `trainer` in the node's log, and at the machine's memory.")
+    elif parts.get("learning_waits"):
+        yield warning(f"nothing is learned: {parts['learning_waits']}", "Free some space, or lower node.min_free_mb.")
     elif json_object(status).get("training_paused"):
         yield warning("training is paused: nothing is learned", "`apprentice training resume` lets it go on.")
     else:

@@ -49,7 +49,7 @@ class RoundState(StrEnum):
     REFUSED = "refused"
     """The annotation cannot be understood; the reason says why and what to do."""
     WITHDRAWN = "withdrawn"
-    """The annotation, or the series, was deleted in the archive before it was answered."""
+    """The annotation, or the series, was deleted in the archive before it was answered; queued again if it comes again."""
     FORGOTTEN = "forgotten"
     """Its study was forgotten: nothing is kept of it but its number. No event leads here, and none away."""
 
@@ -79,6 +79,7 @@ _TRANSITIONS: dict[tuple[RoundState, RoundEvent], RoundState] = {
     (RoundState.WAITING, RoundEvent.NOT_UNDERSTOOD): RoundState.REFUSED,
     (RoundState.WAITING, RoundEvent.DELETED): RoundState.WITHDRAWN,
     (RoundState.COMPUTED, RoundEvent.DELIVERED): RoundState.ANSWERED,
+    (RoundState.COMPUTED, RoundEvent.DELETED): RoundState.WITHDRAWN,
     (RoundState.UNCHANGED, RoundEvent.KNOWLEDGE_LOST): RoundState.QUEUED,
     (RoundState.REFUSED, RoundEvent.RETRIED): RoundState.QUEUED,
     (RoundState.WITHDRAWN, RoundEvent.RETRIED): RoundState.QUEUED,

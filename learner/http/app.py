@@ -113,6 +113,8 @@ def _health_router(node: Node) -> APIRouter:
         """The store can be used and the archive was read to its end; 503 otherwise. Says no details: it needs no token."""
         node.store.queries.round_counts()
         status = node.status()
+        if status.store_error:
+            return problem(503, "the node's store cannot be used now", "GET /api/status tells why.")
         if status.archive_error or status.last_intake_at is None:
             return problem(503, "the archive has not been read", "GET /api/status tells why.")
         return Health(status="ready")

@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from learner.domain.user import EVERYBODY, NOBODY, Role, User
+from learner.errors import StoreError
 from learner.http.access import Access, Refused, check_same_origin
 from learner.http.names import names_are_told
 from learner.http.problems import problem
@@ -78,7 +79,7 @@ class Guard:
         except Refused as refused:
             await problem(refused.status, str(refused), refused.remedy)(scope, receive, send_with_headers)
             return
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreError) as error:
             _log.error("request failed", error=type(error).__name__, what=str(error))
             answer = problem(503, "the node's store cannot be used now", "Look at the node's log, its disk and its folder.")
             await answer(scope, receive, send_with_headers)

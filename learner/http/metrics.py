@@ -35,6 +35,13 @@ class NodeCollector(Collector):
         status = self._node.status()
         paused = operations.training_paused(self._node.store)
         yield GaugeMetricFamily("apprentice_archive_up", "1 while the archive can be read.", float(not status.archive_error))
+        yield GaugeMetricFamily(
+            "apprentice_store_up", "1 while the node's own store can be used.", float(not status.store_error)
+        )
+        free = "Bytes free on the disk of the data folder."
+        yield GaugeMetricFamily("apprentice_disk_free_bytes", free, float(status.disk_free_mb * 2**20))
+        waits = "1 while nothing is learned because less than node.min_free_mb is free."
+        yield GaugeMetricFamily("apprentice_learning_waits_for_space", waits, float(bool(status.learning_waits)))
         yield GaugeMetricFamily("apprentice_trainer_up", "1 while the trainer runs.", float(status.trainer_alive))
         restarts = "How often the trainer was started again."
         yield CounterMetricFamily("apprentice_trainer_restarts", restarts, status.trainer_restarts)

@@ -331,6 +331,9 @@ class NodeView(_View):
     trainer_restarts: int
     last_intake_at: float | None = Field(description="POSIX time at which the archive's log was last read to its end.")
     last_nudge_at: float | None = Field(None, description="POSIX time at which somebody last said that something arrived.")
+    store_error: str = Field("", description="Why the node's own store cannot be used, and the remedy; empty while it can.")
+    learning_waits: str = Field("", description="Why nothing is learned for want of disk space; empty while there is enough.")
+    disk_free_mb: int = Field(0, description="MiB free on the disk of the data folder.")
 
     @classmethod
     def of(cls, status: NodeStatus) -> Self:

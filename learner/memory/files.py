@@ -21,6 +21,7 @@ from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from learner.domain.example import Example
 from learner.domain.proxy import ProxyMask
 from learner.errors import CorruptFile, StoreError
+from learner.storage.disk import on_disk, unavailable
 
 _FORMAT = 1
 _SUFFIX = ".npz"
@@ -127,7 +128,7 @@ class ExampleFiles:
             The file's name and its size in bytes.
 
         Raises:
-            StoreError: if the folder cannot be written.
+            StoreError: if the folder cannot be written; StoreUnavailable, if the disk does not take it for now.
         """
         content = encode(example, recalled_LDHW)
         name = hashlib.sha256(content).hexdigest() + _SUFFIX
@@ -137,7 +138,7 @@ class ExampleFiles:
             if not target.exists():
                 self._place(content, target)
         except OSError as error:
-            raise StoreError(f"the replay memory cannot be written: {error}") from error
+            raise unavailable(error, self._folder) or StoreError(f"the replay memory cannot be written: {error}") from error
         return name, len(content)
 
     def _place(self, content: bytes, target: Path) -> None:
@@ -171,7 +172,8 @@ class ExampleFiles:
                 self._verified.add(name)
                 return StoredExample(file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except OSError as error:
-            raise StoreError(f"replay file {name} cannot be read: {error.strerror}") from error
+            found = unavailable(error, self._folder)
+            raise found or StoreError(f"replay file {name} cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, zipfile.BadZipFile, struct.error) as error:
             raise CorruptFile(f"replay file {name} holds no example: {error}") from error
 
@@ -198,7 +200,8 @@ class ExampleFiles:
             return 0
         unwanted = [p for p in self._folder.iterdir() if p.suffix in {_SUFFIX, ".part"} and p.name not in wanted]
         for path in unwanted:
-            path.unlink(missing_ok=True)
+            with on_disk(self._folder):
+                path.unlink(missing_ok=True)
             self._verified.discard(path.name)
         return len(unwanted)
 

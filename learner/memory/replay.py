@@ -28,7 +28,7 @@ import numpy.typing as npt
 import structlog
 
 from learner.domain.example import Example
-from learner.errors import StoreError
+from learner.errors import StoreError, StoreUnavailable
 from learner.memory.diversity import descriptor, redundancy
 from learner.memory.files import ExampleFiles, StoredExample
 from learner.ports import Remembered
@@ -140,9 +140,15 @@ class ReplayMemory:
         )
 
     def load(self, entry: ReplayEntry) -> StoredExample | None:
-        """The entry's example, mapped; None, a warning, and the entry forgotten if its file is missing or damaged."""
+        """The entry's example, mapped; None, a warning, and the entry forgotten if its file is missing or damaged.
+
+        Raises:
+            StoreUnavailable: if the disk does not give it for now.
+        """
         try:
             return self._files.open(entry.file)
+        except StoreUnavailable:
+            raise
         except StoreError as error:
             _log.warning("replay file dropped", file=entry.file, reason=str(error))
             if self._entries.get(entry.key) == entry:
@@ -155,9 +161,12 @@ class ReplayMemory:
         What exceeds the capacity goes: from the group that takes most, the most redundant of the lowest ranks first.
         """
         self._entries[entry.key] = entry
+        self._keep_within_capacity()
+        return entry.key in self._entries
+
+    def _keep_within_capacity(self) -> None:
         while self.used_bytes > self._capacity:
             self._evict()
-        return entry.key in self._entries
 
     def _evict(self) -> None:
         used: dict[str, int] = {}
@@ -203,12 +212,13 @@ class ReplayMemory:
         return [{**asdict(entry), "descriptor": list(entry.descriptor)} for entry in self._entries.values()]
 
     def restore_index(self, index: Iterable[dict[str, Any]]) -> None:
-        """Goes back to an index that ``index`` gave; nothing is read from disk.
+        """Goes back to an index that ``index`` gave; nothing is read from disk. What exceeds a lowered capacity goes.
 
         Raises:
             StoreError: if it is not an index.
         """
         self._entries = {entry.key: entry for entry in map(_entry, index)}
+        self._keep_within_capacity()
 
     def collect_garbage(self, keep: Iterable[Iterable[dict[str, Any]]] = ()) -> int:
         """Removes files that neither the present index nor any of ``keep`` (indices of other checkpoints) names.

@@ -129,6 +129,10 @@ class Records(Protocol):
         """Rounds of annotations that told nothing new of a case, oldest first."""
         ...
 
+    def withdrawn(self, trigger_uid: str) -> Round | None:
+        """The round of a trigger, if it was withdrawn before it was answered."""
+        ...
+
     def times_withdrawn(self, instance_id: str) -> int:
         """How often the annotation object with that identifier was withdrawn by deleting it in the archive."""
         ...
@@ -247,9 +251,11 @@ class Jobs(Protocol):
         ...
 
     def claim(self, kind: JobKind, lease_s: float) -> Job | None:
-        """The oldest job of that kind that is ready, or whose lease ran out; leased for ``lease_s``. None if there is none.
+        """A job of that kind that is ready, or whose lease ran out; leased for ``lease_s`` seconds. None if there is none.
 
-        No job is taken while an earlier one of its kind and lane is ready or leased.
+        What a reader waits for goes first, oldest first; then rounds 0, the tasks in turn. Learn jobs: the lanes in turn. No
+        job is taken while an earlier one of its kind and lane is ready or leased. A clock that was put back by hours makes
+        nobody wait for hours: a time further ahead than leases and pauses are long counts as over.
         """
         ...
 
@@ -305,8 +311,12 @@ class Jobs(Protocol):
         """
         ...
 
-    def pending(self, kind: JobKind) -> int:
-        """Number of jobs that are ready now or leased."""
+    def pending(self, kind: JobKind, *, of_readers: bool = False) -> int:
+        """Number of jobs that are ready now or leased; with ``of_readers`` without those of rounds 0."""
+        ...
+
+    def undrawn(self) -> int:
+        """Number of rounds 0 that are still to be answered."""
         ...
 
 

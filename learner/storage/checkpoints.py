@@ -13,6 +13,7 @@ from learner.domain.gate import Verdict
 from learner.errors import CorruptFile
 from learner.ports import Clock
 from learner.storage.database import Database
+from learner.storage.disk import on_disk
 from learner.storage.files import read_whole
 
 
@@ -40,7 +41,8 @@ class LocalCheckpoints:
         number = newest[0].number + 1 if newest else 1
         digest = hashlib.sha256(state).hexdigest()
         path = f"checkpoints/{model_id}/{number:06d}-{digest[:12]}.pt"
-        write_whole(self._folder / path, state)
+        with on_disk(self._folder):
+            write_whole(self._folder / path, state)
         name, parent = f"{model_id}-{number}", head.name if head is not None else ""
         with self._db.transaction():
             self._db.run("UPDATE checkpoints SET head = 0 WHERE model_id = ? AND head", (model_id,))
@@ -121,10 +123,18 @@ class LocalCheckpoints:
         for old in kept:
             if old.name not in needed:
                 self._db.run("UPDATE checkpoints SET kept = 0 WHERE name = ?", (old.name,))
+                with on_disk(self._folder):
+                    (self._folder / old.path).unlink(missing_ok=True)
         recorded = {self._folder / one.path for one in self.history(model_id)}
-        for path in (self._folder / "checkpoints" / model_id).glob("*"):
-            if path not in recorded:
-                path.unlink(missing_ok=True)
+        with on_disk(self._folder):
+            for path in (self._folder / "checkpoints" / model_id).glob("*"):
+                if path not in recorded:
+                    path.unlink(missing_ok=True)
+
+    def prune_all(self) -> None:
+        """Prunes every model: how many versions are kept may have been lowered."""
+        for row in self._db.rows("SELECT DISTINCT model_id FROM checkpoints WHERE kept"):
+            self.prune(row["model_id"])
 
     def head(self, model_id: str) -> Checkpoint | None:
         """See :meth:`learner.ports.Checkpoints.head`."""

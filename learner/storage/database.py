@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from learner.errors import StoreError
+from learner.storage.disk import on_disk
 
 Parameters = Sequence[object] | Mapping[str, object]
 _VERSION_1 = """
@@ -171,42 +172,62 @@ class Database:
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA secure_delete = ON")
+            with on_disk(self._path.parent):
+                connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+                connection.row_factory = sqlite3.Row
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA foreign_keys = ON")
+                connection.execute("PRAGMA secure_delete = ON")
             self._local.connection = connection
         return connection
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All or nothing for this thread; an inner transaction joins the outer one."""
+        """All or nothing for this thread; an inner transaction joins the outer one.
+
+        Raises:
+            StoreUnavailable: the disk does not take it; nothing of it happened.
+        """
         connection = self._connection()
         if connection.in_transaction:
             yield
             return
-        connection.execute("BEGIN IMMEDIATE")
+        self.run("BEGIN IMMEDIATE")
         try:
             yield
+            self.run("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            _roll_back(connection)
             raise
-        connection.execute("COMMIT")
 
     def run(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
-        """Executes one statement in the current transaction, or on its own."""
-        return self._connection().execute(sql, parameters)
+        """Executes one statement in the current transaction, or on its own.
+
+        Raises:
+            StoreUnavailable: the disk does not take it.
+        """
+        with on_disk(self._path.parent):
+            return self._connection().execute(sql, parameters)
 
     def row(self, sql: str, parameters: Parameters = ()) -> sqlite3.Row | None:
-        """The first row, or None."""
-        found: sqlite3.Row | None = self.run(sql, parameters).fetchone()
+        """The first row, or None.
+
+        Raises:
+            StoreUnavailable: the disk does not give it, or does not take what the statement changes.
+        """
+        with on_disk(self._path.parent):
+            found: sqlite3.Row | None = self.run(sql, parameters).fetchone()
         return found
 
     def rows(self, sql: str, parameters: Parameters = ()) -> list[sqlite3.Row]:
-        """All rows."""
-        return self.run(sql, parameters).fetchall()
+        """All rows.
+
+        Raises:
+            StoreUnavailable: the disk does not give them.
+        """
+        with on_disk(self._path.parent):
+            return self.run(sql, parameters).fetchall()
 
     def scrub(self) -> None:
         """Makes what was deleted or overwritten unreadable: free pages go, and the write-ahead log is emptied.
@@ -234,6 +255,12 @@ class Database:
         if connection is not None:
             connection.close()
             self._local.connection = None
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """Ends a transaction that failed; where the disk is full SQLite may have done so by itself."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def _statements(script: str) -> Iterator[str]:

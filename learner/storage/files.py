@@ -18,6 +18,7 @@ from learner.domain.pooling import Evidence
 from learner.domain.proxy import ProxyMask
 from learner.errors import CorruptFile
 from learner.ports import CaseRecord
+from learner.storage.disk import on_disk, unavailable
 
 Arrays = dict[str, npt.NDArray[np.generic]]
 _DRAWING = "drawing_"
@@ -31,10 +32,13 @@ def read_whole(path: Path) -> bytes:
 
     Raises:
         CorruptFile: if it is gone or cannot be read.
+        StoreUnavailable: if the disk does not give it for now.
     """
     try:
         return path.read_bytes()
     except OSError as error:
+        if (found := unavailable(error, path.parent)) is not None:
+            raise found from error
         raise CorruptFile(f"{path.name} cannot be read ({error.strerror}); restore the data folder from its backup") from error
 
 
@@ -191,7 +195,7 @@ class LocalCaseFiles:
         if record.evidence is not None:
             arrays |= evidence_arrays(record.evidence)
         arrays |= _picture_arrays(record.pictures)
-        write_whole(self._record(round_id), pack(arrays))
+        self._write(self._record(round_id), pack(arrays))
 
     def get_record(self, round_id: int) -> CaseRecord:
         """See :meth:`learner.ports.CaseFiles.get_record`."""
@@ -223,7 +227,7 @@ class LocalCaseFiles:
     def put_outgoing(self, sop_instance_uid: str, file: bytes) -> str:
         """See :meth:`learner.ports.CaseFiles.put_outgoing`."""
         path = self._folder / "outbox" / f"{sop_instance_uid}.dcm"
-        write_whole(path, file)
+        self._write(path, file)
         return path.relative_to(self._folder).as_posix()
 
     def get_outgoing(self, path: str) -> bytes:
@@ -241,7 +245,7 @@ class LocalCaseFiles:
             arrays["label_count"] = np.array(example.label_count)
         else:
             arrays |= _example_arrays(example)
-        write_whole(self._example(round_id), pack(arrays, compress=False))
+        self._write(self._example(round_id), pack(arrays, compress=False))
 
     def get_example(self, round_id: int) -> Example | Withdrawal:
         """See :meth:`learner.ports.CaseFiles.get_example`."""
@@ -254,6 +258,10 @@ class LocalCaseFiles:
     def drop_example(self, round_id: int) -> None:
         """See :meth:`learner.ports.CaseFiles.drop_example`."""
         self._example(round_id).unlink(missing_ok=True)
+
+    def _write(self, path: Path, content: bytes) -> None:
+        with on_disk(self._folder):
+            write_whole(path, content)
 
     def _record(self, round_id: int) -> Path:
         return self._folder / "rounds" / f"{round_id:08d}.npz"

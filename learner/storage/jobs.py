@@ -2,32 +2,56 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import secrets
+import sqlite3
 
+from learner.app.attempts import BACKOFF_CAP_S
 from learner.domain.job import Job, JobKind, JobState
 from learner.errors import LeaseLost
 from learner.ports import Clock
 from learner.storage.database import Database
 
-_CLAIM = """
-UPDATE jobs SET state = 'leased', attempts = attempts + 1, lease = :lease, expires = :expires
-WHERE job_id = (
-    SELECT job_id FROM jobs AS j
-    WHERE kind = :kind AND ((state = 'ready' AND not_before <= :now) OR (state = 'leased' AND expires <= :now))
-      AND (lane = '' OR NOT EXISTS (
-        SELECT 1 FROM jobs AS other
-        WHERE other.kind = j.kind AND other.lane = j.lane AND other.job_id < j.job_id AND other.state IN ('ready', 'leased')))
-    ORDER BY job_id LIMIT 1)
-RETURNING job_id, kind, round_id, attempts, lease, lane
+_MAY_BE_TAKEN = """
+j.kind = :kind AND ((j.state = 'ready' AND NOT j.not_before BETWEEN :soon AND :paused)
+    OR (j.state = 'leased' AND NOT j.expires BETWEEN :soon AND :leased))
+AND (j.lane = '' OR NOT EXISTS (SELECT 1 FROM jobs AS other
+    WHERE other.kind = j.kind AND other.lane = j.lane AND other.job_id < j.job_id AND other.state IN ('ready', 'leased')))
+"""
+"""A time beyond the longest pause, or the longest lease, was written before the clock was put back: it is over."""
+_QUEUES = f"""
+SELECT min(j.job_id) AS job_id, CASE WHEN j.kind <> 'respond' THEN j.lane WHEN number = 0 THEN task_id END AS queue
+FROM jobs AS j JOIN rounds USING (round_id) LEFT JOIN cases USING (case_id)
+WHERE {_MAY_BE_TAKEN} GROUP BY queue ORDER BY job_id
+"""  # noqa: S608 - our own literals
+"""The oldest job of each queue: that of all readers (NULL), those of rounds 0 by task; of learn jobs by lane."""
+_CLAIM = f"""
+UPDATE jobs AS j SET state = 'leased', attempts = attempts + 1, lease = :lease, expires = :now + :lease_s
+WHERE job_id = :job AND {_MAY_BE_TAKEN} RETURNING job_id, kind, round_id, attempts, lease, lane
+"""  # noqa: S608 - our own literals
+_LONGEST_PAUSE_S = 2 * BACKOFF_CAP_S
+_PENDING = """
+SELECT count(*) AS n FROM jobs JOIN rounds USING (round_id)
+WHERE kind = ?1 AND (jobs.state = 'leased' OR (jobs.state = 'ready' AND not_before <= ?2)) AND (?3 OR number IS NOT 0)
+"""
+_UNDRAWN = """
+SELECT count(*) AS n FROM jobs JOIN rounds USING (round_id)
+WHERE kind = 'respond' AND jobs.state IN ('ready', 'leased') AND number = 0
 """
 
 
 class SqliteJobs:
-    """:class:`learner.ports.Jobs` on a table; exclusive by lease, lost leases are taken up again."""
+    """:class:`learner.ports.Jobs` on a table; exclusive by lease, lost leases are taken up again.
+
+    Whose turn it is among queues is remembered by the process that claims.
+    """
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._db = database
         self._clock = clock
+        self._claims = itertools.count(1)
+        self._turns: dict[str, int] = {}
 
     def add(self, kind: JobKind, round_id: int, lane: str = "") -> None:
         """See :meth:`learner.ports.Jobs.add`."""
@@ -39,10 +63,24 @@ class SqliteJobs:
     def claim(self, kind: JobKind, lease_s: float) -> Job | None:
         """See :meth:`learner.ports.Jobs.claim`."""
         now = self._clock.now()
-        row = self._db.row(_CLAIM, {"kind": kind, "now": now, "expires": now + lease_s, "lease": secrets.token_hex(8)})
-        if row is None:
-            return None
-        return Job(row["job_id"], JobKind(row["kind"]), row["round_id"], row["attempts"], row["lease"], row["lane"])
+        times = {
+            "now": now,
+            "soon": math.nextafter(now, math.inf),
+            "paused": now + _LONGEST_PAUSE_S,
+            "leased": now + 2 * lease_s,
+        }
+        while queues := self._db.rows(_QUEUES, {"kind": kind, **times}):
+            chosen = min(queues, key=self._turn)
+            wanted = {"kind": kind, "job": chosen["job_id"], "lease": secrets.token_hex(8), "lease_s": lease_s, **times}
+            row = self._db.row(_CLAIM, wanted)
+            if row is not None:  # else another worker was faster
+                self._turns[chosen["queue"]] = next(self._claims)
+                return Job(row["job_id"], JobKind(row["kind"]), row["round_id"], row["attempts"], row["lease"], row["lane"])
+        return None
+
+    def _turn(self, queue: sqlite3.Row) -> tuple[int, int]:
+        """Readers first, then the queue that was served least recently, then the oldest job."""
+        return -1 if queue["queue"] is None else self._turns.get(queue["queue"], 0), queue["job_id"]
 
     def renew(self, job: Job, lease_s: float) -> None:
         """See :meth:`learner.ports.Jobs.renew`."""
@@ -90,12 +128,15 @@ class SqliteJobs:
         """Makes leased jobs ready again; for a process that knows that nobody else works on the store."""
         self._db.run("UPDATE jobs SET state = ?, lease = '' WHERE state = ?", (JobState.READY, JobState.LEASED))
 
-    def pending(self, kind: JobKind) -> int:
+    def pending(self, kind: JobKind, *, of_readers: bool = False) -> int:
         """See :meth:`learner.ports.Jobs.pending`."""
-        row = self._db.row(
-            "SELECT count(*) AS n FROM jobs WHERE kind = ? AND (state = 'leased' OR (state = 'ready' AND not_before <= ?))",
-            (kind, self._clock.now()),
-        )
+        row = self._db.row(_PENDING, (kind, self._clock.now(), not of_readers))
+        assert row is not None
+        return int(row["n"])
+
+    def undrawn(self) -> int:
+        """See :meth:`learner.ports.Jobs.undrawn`."""
+        row = self._db.row(_UNDRAWN)
         assert row is not None
         return int(row["n"])
 

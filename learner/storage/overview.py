@@ -34,7 +34,7 @@ _TROUBLE = """
 WITH trouble AS (
     SELECT round_id, job_id FROM jobs JOIN rounds USING (round_id)
     WHERE rounds.state NOT IN ('waiting', 'refused') AND (jobs.state = 'parked'
-        OR (jobs.state IN ('ready', 'leased') AND attempts > 0 AND jobs.reason <> ''))
+        OR (jobs.state IN ('ready', 'leased') AND jobs.reason <> ''))
     UNION ALL SELECT round_id, NULL FROM rounds WHERE state IN ('waiting', 'refused'))
 SELECT rounds.*, task_id, study_uid, cases.series_uid AS image_uid, part, jobs.kind AS job_kind, jobs.state AS job_state,
     jobs.attempts, jobs.reason AS job_reason, count(*) OVER () AS total

@@ -161,7 +161,7 @@ class Queries:
         counted = "".join(f", coalesce(sum(seconds <= {bound:g}), 0)" for bound in bounds)
         row = self._db.row(
             f"SELECT count(*), coalesce(sum(seconds), 0.0){counted} FROM "  # noqa: S608 - numbers only
-            "(SELECT answered_at - received_at AS seconds FROM rounds WHERE answered_at IS NOT NULL)"
+            "(SELECT max(answered_at - received_at, 0) AS seconds FROM rounds WHERE answered_at IS NOT NULL)"
         )
         assert row is not None
         return AnswerSeconds(int(row[0]), float(row[1]), tuple(int(count) for count in row[2:]))

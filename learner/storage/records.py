@@ -179,6 +179,12 @@ class SqliteRecords:
         )
         return tuple(as_round(row) for row in rows)
 
+    def withdrawn(self, trigger_uid: str) -> Round | None:
+        """See :meth:`learner.ports.Records.withdrawn`."""
+        sql = "SELECT * FROM rounds WHERE trigger_uid = ? AND state = ?"
+        row = self._db.row(sql, (trigger_uid, RoundState.WITHDRAWN))
+        return as_round(row) if row else None
+
     def times_withdrawn(self, instance_id: str) -> int:
         """See :meth:`learner.ports.Records.times_withdrawn`."""
         row = self._db.row(

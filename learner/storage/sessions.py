@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 
 from learner.domain.user import Role, User
+from learner.errors import StoreUnavailable
 from learner.ports import Clock
 from learner.storage.accounts import KeyedHash
 from learner.storage.database import Database
@@ -59,16 +61,20 @@ class SqliteSessions:
         return secret
 
     def user(self, secret: str, limits: SessionLimits) -> User | None:
-        """Who is signed in with that secret, with the role that their account has now; None if it is none or over."""
+        """Who is signed in with that secret, with the role that their account has now; None if it is none or over.
+
+        A clock that was put back by more than a session may last ends it, too. A full disk signs nobody out.
+        """
         digest, now = self._digest(secret), self._clock.now()
         row = self._db.row(
             "SELECT sessions.*, accounts.role FROM sessions JOIN accounts USING (name) WHERE digest = ? AND kind = 'user'",
             (digest,),
         )
-        if row is None or now - row["opened_at"] > limits.longest_s or now - row["used_at"] > limits.idle_s:
+        if row is None or abs(now - row["opened_at"]) > limits.longest_s or abs(now - row["used_at"]) > limits.idle_s:
             return None
         if abs(now - row["used_at"]) > limits.idle_s / _NOTED_EVERY:
-            self._db.run("UPDATE sessions SET used_at = ? WHERE digest = ?", (now, digest))
+            with suppress(StoreUnavailable):
+                self._db.run("UPDATE sessions SET used_at = ? WHERE digest = ?", (now, digest))
         return User(row["name"], Role(row["role"]), is_person=True)
 
     def close(self, secret: str) -> None:

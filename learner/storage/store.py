@@ -69,6 +69,8 @@ class LocalStore:
     def take(self) -> int:
         """Takes the folder for this process alone, and removes what a killed one left behind; its jobs are ready again.
 
+        So are files of versions that are more than ``keep_checkpoints`` allows now.
+
         Returns:
             Number of files removed.
 
@@ -77,6 +79,7 @@ class LocalStore:
         """
         self._lock = FolderLock(self.folder)
         self.jobs.release_all()
+        self.checkpoints.prune_all()
         return sweep(self._database, self.folder)
 
     def remove_leftovers(self) -> int:

@@ -6,26 +6,34 @@ import fcntl
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Literal
 
 from learner.errors import StoreError
 from learner.storage.database import Database
+from learner.storage.disk import on_disk
 
 
 class FolderLock:
     """Exclusive use of a data folder, for as long as this process lives.
 
+    Args:
+        folder: the data folder.
+        role: what there is one of.
+
     Raises:
         StoreError: if another process has it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    def __init__(self, folder: Path, role: Literal["node", "trainer"] = "node") -> None:
+        name = "lock" if role == "node" else f"{role}-lock"
+        with on_disk(folder):
+            self._file = os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._file)
             raise StoreError(
-                f"{folder} is in use by another node; stop that one, or give this one another folder (node.data)"
+                f"{folder} is in use by another {role}; stop that one, or give this one another folder (node.data)"
             ) from None
 
     def release(self) -> None:

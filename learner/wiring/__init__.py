@@ -8,6 +8,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,7 +39,7 @@ from learner.app.worker import Worker
 from learner.domain.contract import ContractNames
 from learner.domain.gate import Verdict
 from learner.domain.task import Task
-from learner.errors import ConfigurationError
+from learner.errors import ConfigurationError, StoreError, StoreUnavailable
 from learner.guidance import make_guidance_rule
 from learner.memory.files import ExampleFiles
 from learner.memory.replay import ReplayMemory
@@ -48,7 +49,9 @@ from learner.ports import GuidanceRule, Network, PriorCarrier, Propagator, Train
 from learner.propagation import make_propagator
 from learner.propagation.memory import clear_memories
 from learner.settings import ContractSettings, LearningSettings, Settings, load_tasks
+from learner.storage.disk import shortage
 from learner.storage.store import LocalStore, SystemClock
+from learner.storage.sweep import FolderLock
 from learner.trainer_process import TrainerProcess, stop_with_parent
 from learner.wiring.archive import build_receiving, build_sink
 
@@ -120,8 +123,8 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     sink, mark = build_sink(settings.pacs, archive), next(iter(settings.contract.reviewed), "")
     respond = Respond(archive, sink, store, compute, respond_settings, SystemClock(), refusals)
     acceptance = Acceptance(archive, sink, store, images, tasks, mark, SystemClock())
-    purges = settings.learning.on_pacs_delete == "purge"
-    intake = Intake(archive, store, tasks, links, forgotten, forgets_deleted=purges)
+    purges, undrawn = settings.learning.on_pacs_delete == "purge", settings.answer.undrawn_queue
+    intake = Intake(archive, store, tasks, links, forgotten, forgets_deleted=purges, most_undrawn=undrawn)
     return Node(settings, store, tasks, intake, respond, TrainerProcess(configuration), scp, acceptance, housekeeping)
 
 
@@ -151,14 +154,31 @@ def run_trainer(settings: Settings) -> None:
     stop = threading.Event()
     stop_with_parent(stop)
     store = build_store(settings)
+    lock = _only_trainer(settings.node.data, stop)
     learn_settings = LearnSettings(settings.learning.steps, attempts=settings.answer.attempts)
     factory, gate = trainer_factory(settings, build_tasks(settings, store)), build_gate(settings, store)
-    key = case_key(settings.node.data)
-    learn = Learn(store, factory, gate, learn_settings, stop.is_set, stop.wait, SystemClock(), key)
-    worker = Worker("learn", learn.run_once, idle_s=0.5)
+    room, key = partial(shortage, settings.node.data, settings.node.min_free_mb), case_key(settings.node.data)
+    learn = Learn(store, factory, gate, learn_settings, stop.is_set, stop.wait, SystemClock(), key, room)
+    worker = Worker("learn", learn.run_once, idle_s=0.5, expected=(StoreUnavailable,))
     worker.start()
     stop.wait()
     worker.stop()
+    if lock is not None:
+        lock.release()
+
+
+def _only_trainer(folder: Path, stop: threading.Event) -> FolderLock | None:
+    """The right to learn in a data folder, waited for while another trainer has it: one of a killed node may end its step."""
+    told = False
+    while not stop.is_set():
+        try:
+            return FolderLock(folder, "trainer")
+        except StoreError as error:
+            if not told:
+                _log.warning("learning waits for another trainer", reason=str(error))
+            told = True
+            stop.wait(0.2)
+    return None
 
 
 def build_gate(settings: Settings, store: LocalStore) -> Gate:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from dicom_io.pacs.orthanc_rest import OrthancArchive
 from learner.errors import ConfigurationError
 from learner.settings import load_settings
 from learner.storage.store import LocalStore
+from learner.storage.sweep import FolderLock
+from learner.wiring import _only_trainer
 from learner.wiring.archive import build_receiving, build_sink
 
 INBOX = 'kind = "inbox"\nstore_by = "dimse"\n'
@@ -58,3 +61,28 @@ def test_certificates_that_cannot_be_used_are_named(tmp_path: Path, text: str, n
     settings = load_settings(tmp_path / "apprentice.toml")
     with closing(LocalStore(settings.node.data)) as store, pytest.raises(ConfigurationError, match=named):
         build_receiving(settings, store)
+
+
+def test_a_second_trainer_waits_until_the_first_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = FolderLock(tmp_path, "trainer")
+
+    class Stop(threading.Event):
+        """Each wait is one look; at the third the first trainer ends."""
+
+        looks = 0
+
+        def wait(self, timeout: float | None = None) -> bool:
+            assert timeout is not None
+            self.looks += 1
+            if self.looks == 3:
+                first.release()
+            return False
+
+    stop = Stop()
+    lock = _only_trainer(tmp_path, stop)
+    assert lock is not None
+    assert stop.looks == 3
+    assert capsys.readouterr().out.count("learning waits for another trainer") == 1
+    stop.set()
+    assert _only_trainer(tmp_path, stop) is None
+    lock.release()

@@ -18,22 +18,24 @@ export function showState(status) {
   const { node } = status;
   const archive = node.archive_error || (node.last_intake_at ? "is read" : "not read yet");
   const trainer = (node.trainer_alive ? "runs" : "does not run") + (node.trainer_restarts ? `, started again ${plural(node.trainer_restarts, "time")}` : "");
-  show(place("state"), [archive, trainer, count("respond"), count("learn"), status.training_paused, status.rounds], () => [
+  const training = node.learning_waits || (status.training_paused ? "paused" : "goes on");
+  show(place("state"), [archive, trainer, count("respond"), count("learn"), training, node.store_error, status.rounds], () => [
     fact("Archive", archive, node.archive_error ? "error" : node.last_intake_at ? "good" : "warning"),
     fact("Trainer", trainer, node.trainer_alive ? "good" : "error"),
-    fact("Training", status.training_paused ? "paused" : "goes on", status.training_paused ? "warning" : "good"),
+    fact("Training", training, training === "goes on" ? "good" : "warning"),
+    fact("Store", node.store_error || "works", node.store_error ? "error" : "good"),
     fact("To answer", String(count("respond"))),
     fact("To learn", String(count("learn"))),
     fact("Rounds", Object.entries(status.rounds).map(([state, number]) => `${number} ${state}`).join(", ") || "none"),
   ]);
-  const training = place("training");
-  training.textContent = status.training_paused ? "Resume training" : "Pause training";
-  training.dataset.path = status.training_paused ? "/api/training/resume" : "/api/training/pause";
+  const switches = place("training");
+  switches.textContent = status.training_paused ? "Resume training" : "Pause training";
+  switches.dataset.path = status.training_paused ? "/api/training/resume" : "/api/training/pause";
 }
 
 function trouble(one, retry) {
   const about = one.case_id ? [link(`Case ${one.case_id}`, one.link, { "data-key": `trouble-case-${one.round_id}` }), one.task_id ? ` of ${one.task_id}` : ""] : ["not known yet"];
-  const state = one.state === "ready" || one.state === "leased" ? `tried ${plural(one.attempts, "time")}, goes on by itself` : "";
+  const state = one.state === "ready" || one.state === "leased" ? `${one.attempts ? `tried ${plural(one.attempts, "time")}, ` : ""}goes on by itself` : "";
   return make("tr", { "data-round": one.round_id },
     make("td", {}, badge(one.state === "parked" ? "given up" : one.state === "ready" || one.state === "leased" ? "retrying" : one.state)),
     make("td", {}, `${WORK[one.work] ?? one.work}, round ${one.round_id}`, make("div", { class: "reason" }, state)),

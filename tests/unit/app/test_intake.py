@@ -115,6 +115,48 @@ def test_images_wait_until_they_are_stable(store: LocalStore) -> None:
     assert archive.page(0).done
 
 
+def test_many_series_at_once_wait_in_the_archive_and_each_is_answered(store: LocalStore) -> None:
+    """The rounds 0 that wait are bounded; drawings behind them in the log are taken in all the same, and answered first."""
+    _served(store)
+    images = [series(f"5.{number}", "MR", f"i{number}", f"j{number}") for number in range(120)]
+    taking = Intake(
+        Log(*(tuple(images[n : n + 40]) for n in range(0, 120, 40)), (series("9.1", "SEG", "a"),)),
+        store,
+        TaskBook([TASK]),
+        most_undrawn=50,
+    )  # type: ignore[arg-type]
+    assert taking.catch_up() == 51
+    assert store.jobs.undrawn() == 50
+    first = store.jobs.claim(JobKind.RESPOND, 60)
+    assert first is not None
+    assert store.records.find_round(first.round_id).trigger_uid == "a", "a reader waits for no series"
+    store.jobs.finish(first)
+    assert not taking.wants_scan
+    answered = []
+    while job := store.jobs.claim(JobKind.RESPOND, 60):
+        answered.append(store.records.find_round(job.round_id).series_instance_uid)
+        store.jobs.finish(job)
+        if taking.wants_scan:
+            taking.reconcile()
+        assert store.jobs.undrawn() <= 50
+    assert sorted(answered) == sorted(one.series_instance_uid for one in images), "each once, none lost"
+    assert not taking.wants_scan
+
+
+def test_what_was_deleted_before_it_was_answered_is_answered_when_it_is_there_again(store: LocalStore) -> None:
+    _served(store)
+    log = Log((IMAGES, series("9.1", "SEG", "a")))
+    taking = intake(store, log)
+    assert taking.catch_up() == 2
+    while job := store.jobs.claim(JobKind.RESPOND, 60):
+        store.records.apply(job.round_id, RoundEvent.DELETED, reason="deleted")
+        store.jobs.finish(job)
+    assert taking.reconcile() == 2
+    assert {str(r.state) for r in store.queries.rounds()} == {"queued"}
+    assert store.jobs.pending(JobKind.RESPOND) == 2
+    assert taking.reconcile() == 0
+
+
 def test_no_round_zero_without_a_model_or_where_the_task_does_not_want_it(store: LocalStore) -> None:
     stable = series("5.1", "MR", "i1", "i2")
     assert intake(store, Log((stable,))).catch_up() == 0

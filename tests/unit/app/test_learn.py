@@ -70,6 +70,7 @@ class Machine:
         self.store = LocalStore(folder)
         self.stop = False
         self.waits = 0
+        self.shortage = ""
 
     def learn(self) -> Learn:
         def make(_model: str, _labels: Mapping[str, int]) -> Trainer:
@@ -77,7 +78,7 @@ class Machine:
 
         gate = Gate(self.store, lambda *_: pytest.fail("nothing serves"), GateSettings(cases=0))
         settings = LearnSettings(steps=3, yield_s=1.0)
-        return Learn(self.store, make, gate, settings, lambda: self.stop, self._wait, SystemClock(), str)
+        return Learn(self.store, make, gate, settings, lambda: self.stop, self._wait, SystemClock(), str, lambda: self.shortage)
 
     def add(self, key: str) -> int:
         case = self.store.records.case("liver", "1.1", f"5.{key}")
@@ -205,6 +206,30 @@ def test_paused_training_stands_still(machine: Machine) -> None:
     assert not machine.learn().run_once()
     machine.store.records.set_flag(PAUSED, "no")
     assert machine.learn().run_once()
+
+
+def test_too_little_space_stops_learning_is_said_once_and_ends_by_itself(
+    machine: Machine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine.add("a")
+    learn = machine.learn()
+    machine.shortage = "/data: 3 MiB are free, and node.min_free_mb keeps 1024 for answers"
+    assert [learn.run_once() for _ in range(3)] == [False, False, False]
+    assert capsys.readouterr().out.count("learning waits") == 1
+    machine.shortage = ""
+    assert learn.run_once()
+    assert "learning goes on" in capsys.readouterr().out
+    assert machine.weights() == ["a.0", "a.1", "a.2"]
+
+
+def test_series_that_nobody_drew_on_hold_no_training_up(machine: Machine) -> None:
+    machine.add("a")
+    case = machine.store.records.case("liver", "1.1", "5.new")
+    round_id = machine.store.records.open_round("images", "5.new", case_id=case.case_id, number=0)
+    assert round_id is not None
+    machine.store.jobs.add(JobKind.RESPOND, round_id)
+    machine.learn().run_once()
+    assert machine.waits == 0
 
 
 def test_an_unreadable_checkpoint_gives_way_to_the_one_before(machine: Machine) -> None:

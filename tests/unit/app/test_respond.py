@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from slices import make_slices, uids
 
-from dicom_io.errors import DicomIoError, EmptyAnnotation, NotInPacs, PacsRefused, PacsUnavailable
+from dicom_io.errors import (
+    DicomIoError,
+    EmptyAnnotation,
+    InvalidObject,
+    NotInPacs,
+    PacsClosed,
+    PacsError,
+    PacsRefused,
+    PacsUnavailable,
+)
 from dicom_io.pacs.memory import MemoryArchive
 from learner.app.compute import Computation
 from learner.app.respond import Respond, RespondSettings
@@ -35,17 +44,24 @@ class Hands:
 class Scene:
     """A store with one trigger, an archive, and a computation that a test writes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, trigger: str = "trigger", series_uid: str = "9.1") -> None:
         self.clock = Hands()
         self.store = LocalStore(folder, clock=self.clock)
         self.archive = MemoryArchive()
         self.images = make_slices(3)
+        self.source = uids(self.store_source())[1]
         self.outcome: Callable[[Round], Computation] = self.computed
-        round_id = self.store.records.open_round("trigger", "9.1")
+        round_id = self.store.records.open_round(trigger, series_uid)
         assert round_id is not None
         self.round_id = round_id
         self.store.jobs.add(JobKind.RESPOND, round_id)
         self.respond = Respond(self.archive, self.archive, self.store, self, RespondSettings(attempts=3), self.clock)  # type: ignore[arg-type]
+
+    def store_source(self) -> bytes:
+        """The images that are answered."""
+        (file,) = make_slices(1, series_uid="2.25.51", study_uid="2.25.1")
+        self.archive.store(file)
+        return file
 
     def answer(self, round_: Round) -> Computation:
         return self.outcome(round_)
@@ -57,7 +73,7 @@ class Scene:
         self.outcome = outcome
 
     def computed(self, _round: Round) -> Computation:
-        case = self.store.records.case("liver", "1.1", "5.1")
+        case = self.store.records.case("liver", "2.25.1", self.source)
         sop_uid, series_uid = uids(self.images[0])
         result = ResultFile("prediction", sop_uid, series_uid, self.images[0])
         record = CaseRecord(None, None, np.zeros((2, 3, 4), dtype=np.uint8), None)
@@ -173,10 +189,10 @@ def test_an_archive_that_is_down_is_tried_again_later(scene: Scene) -> None:
 
 
 def test_an_archive_that_refuses_parks_the_job_where_an_operator_sees_it(scene: Scene) -> None:
-    scene.archive.outage = PacsRefused("/instances", "wrong password", "Check the password.")
+    scene.archive.outage = PacsRefused("/instances", "too large", "Raise the limit.")
     scene.respond.run_once()
     assert scene.job[0] == "parked"
-    assert "Check the password." in scene.job[1]
+    assert "Raise the limit." in scene.job[1]
     scene.archive.outage = None
     scene.store.jobs.reopen(JobKind.RESPOND, scene.round_id)
     scene.respond.run_once()
@@ -190,3 +206,104 @@ def test_an_unexpected_fault_is_tried_a_few_times_and_then_parked(scene: Scene) 
         assert scene.respond.run_once()
     assert scene.job == ("parked", "unexpected MemoryError; the log has the traceback of round 1")
     assert scene.state == "queued"
+
+
+@pytest.mark.parametrize(
+    "error", [PacsUnavailable("archive", "no answer", "Start it."), PacsClosed("archive", "it answered 401", "Check.")]
+)
+def test_faults_of_the_archive_use_up_no_attempt(scene: Scene, error: PacsError) -> None:
+    """However long it is away: an unexpected failure after that has all of its attempts still."""
+    scene.archive.outage = error
+    for _ in range(12):
+        scene.clock.time += 60
+        assert scene.respond.run_once()
+        (view,) = scene.store.queries.jobs()
+        assert (view.state, view.attempts, view.reason) == ("ready", 0, str(error))
+        assert scene.store.overview.trouble()[0] == 1, "the page shows why it waits"
+    scene.archive.outage = None
+    scene.clock.time += 60
+    scene.respond.run_once()
+    assert scene.state == "answered"
+
+
+def test_what_cannot_be_read_is_fetched_once_more_before_it_is_refused(scene: Scene) -> None:
+    scene.raises(InvalidObject("object 1.2", "it is cut off", "Send it again."))
+    scene.respond.run_once()
+    assert (scene.state, scene.job[0]) == ("queued", "ready")
+    scene.clock.time += 60
+    scene.respond.run_once()
+    assert (scene.state, scene.job[0]) == ("refused", "done")
+
+
+def test_what_was_cut_off_on_its_way_is_answered(scene: Scene) -> None:
+    scene.raises(InvalidObject("object 1.2", "it is cut off", "Send it again."))
+    scene.respond.run_once()
+    scene.outcome = scene.computed
+    scene.clock.time += 60
+    scene.respond.run_once()
+    assert scene.state == "answered"
+
+
+def test_an_object_that_is_listed_and_not_given_was_not_deleted(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, "2.25.51.1", "2.25.51")
+    scene.raises(NotInPacs("/instances/x", "the archive has no such object", "It was deleted."))
+    scene.respond.run_once()
+    assert scene.state == "queued"
+    scene.archive.delete_series("2.25.51")
+    scene.clock.time += 60
+    scene.respond.run_once()
+    assert scene.state == "withdrawn"
+
+
+def test_a_study_deleted_between_computation_and_delivery_does_not_come_back_as_results_alone(scene: Scene) -> None:
+    def computed(round_: Round) -> Computation:
+        answer = scene.computed(round_)
+        scene.archive.delete_series(scene.source)
+        return answer
+
+    scene.outcome = computed
+    scene.respond.run_once()
+    assert (scene.state, scene.job[0]) == ("withdrawn", "done")
+    assert list(scene.archive.scan()) == []
+    assert list((scene.store.folder / "outbox").iterdir()) == []
+    scene.store_source()
+    scene.outcome = scene.computed
+    retry_round(scene.store, scene.round_id)
+    scene.respond.run_once()
+    assert scene.state == "answered"
+    assert scene.archive.fetch(uids(scene.images[0])[0]) == scene.images[0]
+
+
+@pytest.mark.parametrize("hours", [-7, 7])
+def test_a_clock_that_jumps_delays_nothing_and_makes_no_time_negative(scene: Scene, hours: float) -> None:
+    scene.archive.outage = PacsUnavailable("archive", "no answer", "Start it.")
+    scene.respond.run_once()
+    scene.archive.outage = None
+    scene.clock.time += 3600 * hours
+    assert scene.respond.run_once(), "it is not waited for until the clock is where it was"
+    assert scene.state == "answered"
+    assert scene.store.records.find_round(scene.round_id).facts["seconds_to_answer"] == max(0.0, 3600.0 * hours)
+    assert scene.store.queries.answer_seconds([1.0]).total_s >= 0
+
+
+def test_a_job_that_ends_its_process_again_and_again_is_given_up_and_others_go_on(scene: Scene) -> None:
+    """Killed for want of memory, say: nobody is left to say that it failed, but each beginning is counted."""
+
+    class Killed(BaseException):
+        pass
+
+    def killed(_round: Round) -> Computation:
+        raise Killed
+
+    scene.outcome = killed
+    for _ in range(3):
+        with pytest.raises(Killed):
+            scene.respond.run_once()
+        scene.store.jobs.release_all()
+    assert scene.respond.run_once()
+    assert scene.job[0] == "parked"
+    assert "ended 3 times" in scene.job[1]
+    retry_round(scene.store, scene.round_id)
+    scene.outcome = scene.computed
+    scene.respond.run_once()
+    assert scene.state == "answered"

@@ -124,6 +124,8 @@ def test_a_sound_site_has_no_finding(site: Path) -> None:
         ("/api/status", (200, {"other": "service"}), "node", Level.ERROR),
         ("/api/status", (200, NODE | {"node": NODE["node"] | {"trainer_alive": False}}), "trainer", Level.ERROR),  # type: ignore[operator]
         ("/api/status", (200, NODE | {"node": NODE["node"] | {"archive_error": "down"}}), "node", Level.ERROR),  # type: ignore[operator]
+        ("/api/status", (200, NODE | {"node": NODE["node"] | {"store_error": "full"}}), "node", Level.ERROR),  # type: ignore[operator]
+        ("/api/status", (200, NODE | {"node": NODE["node"] | {"learning_waits": "full"}}), "trainer", Level.WARNING),  # type: ignore[operator]
     ],
 )
 def test_each_fault_of_the_site_is_found(

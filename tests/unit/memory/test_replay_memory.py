@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_disk import read_only, small_disk
 
 from dicom_io.annotation import SparseAnnotation
 from learner.domain.example import Example
 from learner.domain.proxy import ProxyMask
-from learner.errors import StoreError
+from learner.errors import StoreError, StoreUnavailable
 from learner.memory.replay import ReplayMemory
 
 MakeExample = Callable[..., Example]
@@ -210,3 +211,54 @@ def test_what_is_remembered_is_told_by_task_and_site(make_example: MakeExample, 
     told = [(one.task_id, one.site, one.cases, one.readers) for one in memory.content()]
     assert told == [("liver", "", 1, 0), ("liver", "x", 2, 2), ("spleen", "x", 1, 1)]
     assert sum(one.size for one in memory.content()) == memory.used_bytes
+
+
+def _on_disk(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def test_the_quota_is_kept_at_every_moment(make_example: MakeExample, tmp_path: Path) -> None:
+    """Each of several models has its own; beside it lie at most the case in hand and the one before, until the job is done."""
+    size = ReplayMemory(tmp_path / "probe", PLENTY).store(make_example("probe")).size
+    quota = 3 * size + size // 2
+    memories = {name: ReplayMemory(tmp_path / name, quota) for name in ("liver", "spleen")}
+    for number in range(8):
+        for name, memory in memories.items():
+            before = memory.index()
+            entry = memory.store(make_example(f"case_{number}", seed=number))
+            assert _on_disk(tmp_path / name) <= quota + 2 * size
+            memory.admit(entry)
+            memory.collect_garbage(keep=[before])
+            assert memory.used_bytes <= quota
+            assert _on_disk(tmp_path / name) <= quota + size
+
+
+def test_a_lowered_quota_holds_as_soon_as_the_memory_is_read(make_example: MakeExample, tmp_path: Path) -> None:
+    memory = ReplayMemory(tmp_path, PLENTY)
+    for number in range(6):
+        _remember(memory, make_example(f"case_{number}", seed=number))
+    size, index = memory.entries[0].size, memory.index()
+    lowered = ReplayMemory(tmp_path, 2 * size + size // 2)
+    lowered.restore_index(index)
+    assert len(lowered) == 2
+    lowered.collect_garbage()
+    assert _on_disk(tmp_path) <= 2 * size + size // 2
+    same = ReplayMemory(tmp_path, 2 * size + size // 2)
+    same.restore_index(index)
+    assert same.entries == lowered.entries, "a job that is done again decides the same"
+
+
+def test_a_disk_that_is_full_or_read_only_is_told_from_a_damaged_file(make_example: MakeExample, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "replay", "1m") as disk:
+        memory = ReplayMemory(disk.folder, PLENTY)
+        _remember(memory, make_example("a"))
+        disk.fill()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match="the disk is full"):
+                memory.store(make_example("b", seed=1))
+        disk.empty()
+        with read_only(disk.folder), pytest.raises(StoreUnavailable, match="the disk is read-only"):
+            memory.store(make_example("b", seed=1))
+        assert _remember(memory, make_example("b", seed=1))
+        assert [memory.load(entry) is not None for entry in memory.entries] == [True, True]
+        assert len(list(disk.folder.iterdir())) == 2, "nothing half written is left"

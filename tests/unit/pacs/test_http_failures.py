@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from dicom_io.errors import NotInPacs, PacsError, PacsRefused, PacsUnavailable
+from dicom_io.errors import NotInPacs, PacsClosed, PacsError, PacsRefused, PacsUnavailable
 from dicom_io.pacs.dicomweb import DicomWebSink
 from dicom_io.pacs.orthanc_rest import OrthancArchive
 
@@ -59,10 +59,13 @@ def _answer(status: str, body: bytes, length: int | None = None) -> bytes:
         (_answer("503 Service Unavailable", b""), PacsUnavailable),
         (_answer("507 Insufficient Storage", b""), PacsUnavailable),
         (_answer("429 Too Many Requests", b""), PacsUnavailable),
-        (_answer("401 Unauthorized", b""), PacsRefused),
-        (_answer("403 Forbidden", b""), PacsRefused),
-        (_answer("302 Found", b""), PacsRefused),
+        (_answer("401 Unauthorized", b""), PacsClosed),
+        (_answer("403 Forbidden", b""), PacsClosed),
+        (_answer("302 Found", b""), PacsClosed),
+        (_answer("407 Proxy Authentication Required", b""), PacsClosed),
+        (_answer("413 Content Too Large", b""), PacsRefused),
         (_answer("404 Not Found", b""), NotInPacs),
+        (_answer("200 OK\r\nContent-Type: text/html", b"<html>a login page</html>"), PacsUnavailable),
     ],
 )
 def test_fetching_translates_every_failure(serve: Serve, answer: bytes, kind: type[PacsError]) -> None:
@@ -76,6 +79,27 @@ def test_fetching_translates_every_failure(serve: Serve, answer: bytes, kind: ty
 def test_an_answer_that_is_no_json_is_unavailable(serve: Serve) -> None:
     with OrthancArchive(serve(_answer("200 OK", b"<html>a login page</html>"))) as archive, pytest.raises(PacsUnavailable):
         archive.page(0)
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"Changes": [7], "Last": 1, "Done": true}', b"null", b'{"Last": []}', b"[7]"])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda archive: archive.page(0),
+        lambda archive: archive.find_series("1.2.3"),
+        lambda archive: list(archive.scan()),
+        lambda archive: archive.store(b"x"),
+    ],
+)
+def test_json_of_something_else_is_unavailable(serve: Serve, body: bytes, ask: Callable[[OrthancArchive], object]) -> None:
+    """A series is never taken for deleted because something else answers in Orthanc's place."""
+    with OrthancArchive(serve(_answer("200 OK", body))) as archive, pytest.raises(PacsUnavailable, match="not Orthanc's"):
+        ask(archive)
+
+
+def test_a_path_that_the_archive_does_not_know_is_no_missing_object(serve: Serve) -> None:
+    with OrthancArchive(serve(_answer("404 Not Found", b""))) as archive, pytest.raises(PacsClosed):
+        archive.find_series("1.2.3")
 
 
 def test_a_filtered_object_is_refused(serve: Serve) -> None:

@@ -10,6 +10,7 @@ from argon2 import PasswordHasher
 
 from learner.domain.case import RoundEvent
 from learner.domain.user import Role, User, is_name
+from learner.errors import StoreUnavailable
 from learner.storage.accounts import KEY_FILE, AccountError
 from learner.storage.sessions import SessionLimits
 from learner.storage.store import LocalStore
@@ -112,6 +113,32 @@ def test_a_session_ends_after_its_time_and_without_use(store: LocalStore, clock:
     assert len(store._database.rows("SELECT * FROM sessions")) == 1
     store.sessions.open("eva", LIMITS)
     assert len(store._database.rows("SELECT * FROM sessions")) == 1
+
+
+def test_a_clock_that_is_put_back_lets_no_session_live_for_ever(store: LocalStore, clock: Clock) -> None:
+    store.accounts.add_user("eva", Role.READER, PASSWORD)
+    cookie = store.sessions.open("eva", LIMITS)
+    clock.time -= 50
+    assert store.sessions.user(cookie, LIMITS) is not None, "set by a little it goes on"
+    clock.time -= 5000
+    assert store.sessions.user(cookie, LIMITS) is None
+
+
+def test_a_disk_that_takes_nothing_signs_nobody_out(store: LocalStore, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator has to see what is wrong."""
+    store.accounts.add_user("eva", Role.READER, PASSWORD)
+    cookie = store.sessions.open("eva", LIMITS)
+    clock.time += 90
+
+    run = store._database.run
+
+    def full(sql: str, *values: object) -> object:
+        if sql.startswith("UPDATE"):
+            raise StoreUnavailable("/data: the disk is full")
+        return run(sql, *values)
+
+    monkeypatch.setattr(store._database, "run", full)
+    assert store.sessions.user(cookie, LIMITS) is not None
 
 
 def test_use_is_not_written_at_each_request(store: LocalStore, clock: Clock) -> None:

@@ -83,3 +83,18 @@ def test_a_later_version_that_passes_is_not_pinned_and_its_number_is_new(store: 
     assert (newest.name, newest.parent, newest.pinned) == ("liver-4", "liver-1", False)
     before = store.checkpoints.versions("liver")[-1]
     assert (before.state, before.pinned) == (CheckpointState.RETIRED, False)
+
+
+def test_a_lowered_number_of_versions_holds_from_the_next_start_on(tmp_path: Path) -> None:
+    before = LocalStore(tmp_path, keep_checkpoints=6)
+    for model in ("liver", "spleen"):
+        for number in range(6):
+            add_version(before, model, serve=number == 0)
+            before.checkpoints.prune(model)
+    before.close()
+    after = LocalStore(tmp_path, keep_checkpoints=2)
+    after.take()
+    for model in ("liver", "spleen"):
+        assert [one.number for one in after.checkpoints.history(model)] == [6, 5, 1], "the newest two, and the one that serves"
+        assert len(list((tmp_path / "checkpoints" / model).iterdir())) == 3
+    after.close()

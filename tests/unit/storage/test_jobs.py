@@ -53,6 +53,64 @@ def test_oldest_first_and_each_once(store: LocalStore) -> None:
     assert store.jobs.claim(JobKind.RESPOND, 10.0) is None
 
 
+def add_undrawn(store: LocalStore, name: str, task: str) -> int:
+    """A round 0 and its job."""
+    with store.transaction():
+        case = store.records.case(task, "1.1", f"series {name} of {task}")
+        round_id = store.records.open_round(f"{name} {task}", "1.2", case_id=case.case_id, number=0)
+        assert round_id is not None
+        store.jobs.add(JobKind.RESPOND, round_id)
+    return round_id
+
+
+def test_readers_go_before_series_that_nobody_drew_on(store: LocalStore) -> None:
+    undrawn = [add_undrawn(store, f"s{n}", "liver") for n in range(200)]
+    drawn = [add_round(store, f"drawing {n}") for n in range(3)]
+    assert [claim(store).round_id for _ in range(4)] == [*drawn, undrawn[0]]
+    assert store.jobs.undrawn() == 200
+    assert store.jobs.pending(JobKind.RESPOND, of_readers=True) == 3
+
+
+def test_a_task_with_many_series_starves_no_other(store: LocalStore) -> None:
+    many = [add_undrawn(store, f"s{n}", "liver") for n in range(50)]
+    few = [add_undrawn(store, f"s{n}", "spleen") for n in range(3)]
+    taken = []
+    for _ in range(8):
+        job = claim(store)
+        taken.append(job.round_id)
+        store.jobs.finish(job)
+    assert taken == [many[0], few[0], many[1], few[1], many[2], few[2], many[3], many[4]]
+
+
+def test_a_model_with_much_to_learn_starves_no_other(store: LocalStore) -> None:
+    many = [add_round(store, f"l{n}", JobKind.LEARN) for n in range(30)]
+    few = [add_round(store, f"s{n}", JobKind.LEARN, task="spleen") for n in range(2)]
+    taken = []
+    for _ in range(5):
+        job = claim(store, JobKind.LEARN)
+        taken.append(job.round_id)
+        store.jobs.finish(job)
+    assert taken == [many[0], few[0], many[1], few[1], many[2]]
+
+
+@pytest.mark.parametrize("hours", [-9, 9])
+def test_a_clock_that_jumps_holds_no_job_up(store: LocalStore, clock: Hands, hours: int) -> None:
+    """A dead worker's lease, and the pause before another attempt, both written before the jump."""
+    leased, paused = add_round(store, "a"), add_round(store, "b")
+    claim(store)
+    store.jobs.release(claim(store), clock.now() + 60, "archive down")
+    clock.time += 3600 * hours
+    assert [claim(store).round_id, claim(store).round_id] == [leased, paused]
+
+
+def test_a_clock_that_is_set_by_seconds_takes_no_lease_away(store: LocalStore, clock: Hands) -> None:
+    add_round(store, "a")
+    claim(store)
+    for seconds in (-5, 8):
+        clock.time += seconds
+        assert store.jobs.claim(JobKind.RESPOND, 10.0) is None
+
+
 def test_a_trigger_is_recorded_once(store: LocalStore) -> None:
     add_round(store, "a")
     assert store.records.open_round("a", "1.2") is None

@@ -11,6 +11,7 @@ from learner.domain.case import RoundEvent
 from learner.errors import StoreError
 from learner.ports import CaseRecord, ResultRecord
 from learner.storage.store import LocalStore
+from learner.storage.sweep import FolderLock
 
 
 def test_only_what_is_recorded_stays(tmp_path: Path) -> None:
@@ -41,3 +42,12 @@ def test_two_nodes_do_not_share_a_folder(tmp_path: Path) -> None:
         second.take()
     first.close()
     second.take()
+
+
+def test_two_trainers_do_not_learn_in_one_folder(tmp_path: Path) -> None:
+    node, first = FolderLock(tmp_path), FolderLock(tmp_path, "trainer")
+    with pytest.raises(StoreError, match="another trainer"):
+        FolderLock(tmp_path, "trainer")
+    first.release()
+    FolderLock(tmp_path, "trainer").release()
+    node.release()
