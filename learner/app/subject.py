@@ -182,11 +182,7 @@ class Subjects:
         self._store.records.note_facts(round_.round_id, annotation_uid=header.sop_instance_uid, drawn_by=drawn_by(header))
         if self._store.records.is_own_object(header.sop_instance_uid):
             raise NothingNew("this object is a result of this node")
-        series = self.image_series(header)
-        if self._forgotten is not None and self._forgotten.has(series.study_instance_uid):
-            raise NothingNew("the study of its images was forgotten")
-        if self._priors is not None:
-            self._priors.links.note(series)
+        series = self._remembered_series(header)
         images = self._images.get(series, images_of(header))
         drawing = replace(read_annotation(file, images), header=header)
         if _made_by_a_node(drawing):
@@ -271,6 +267,15 @@ class Subjects:
         if not series.is_stable:
             raise SourceAwaited(uid, f"its image series {uid} is still arriving")
         self._warn_of_twins(header, uid)
+        return series
+
+    def _remembered_series(self, header: AnnotationHeader) -> SeriesStatus:
+        """:meth:`image_series`, of a study that is not forgotten; whose study it is is noted."""
+        series = self.image_series(header)
+        if self._forgotten is not None and self._forgotten.has(series.study_instance_uid):
+            raise NothingNew("the study of its images was forgotten")
+        if self._priors is not None:
+            self._priors.links.note(series)
         return series
 
     def _warn_of_twins(self, header: AnnotationHeader, uid: str) -> None:

@@ -40,7 +40,10 @@ class GivenRole(StrEnum):
 Name = Annotated[str, typer.Argument(help="Name of the user or token.")]
 RoleOption = Annotated[
     GivenRole,
-    typer.Option("--role", help="reader: see and draw. operator: retry, pause training too. admin: roll versions back too."),
+    typer.Option(
+        "--role",
+        help="reader: see and draw. operator: retry, pause training too. admin: roll versions back and forget studies too.",
+    ),
 ]
 PasswordFile = Annotated[
     Path | None,

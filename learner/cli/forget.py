@@ -74,7 +74,10 @@ def _forget(
     order = forgotten.order(study, why=ASKED, asked_by=at_the_shell(), results=not keep_results)
     with suppress(StoreError):  # a node has the folder, and does the work
         store.take()
-        _purge(settings, store)
+        try:
+            _purge(settings, store)
+        finally:
+            store.close()
     view = ForgottenView.of(next(one for one in store.forgotten.all() if one.place == order.place), store)
     if as_json:
         print_json(view.model_dump(mode="json"))

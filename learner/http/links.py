@@ -35,7 +35,8 @@ class Links:
             prediction: Series Instance UID of the prediction to lay over it; empty for none.
 
         Returns:
-            An address, see :func:`learner.domain.viewer_link.viewer_link`; empty without a viewer or a case that is known.
+            An address, see :func:`learner.domain.viewer_link.viewer_link`; empty without a viewer or a case, and where the
+            case's study was forgotten.
         """
         if case is None or not case.study_instance_uid:
             return ""

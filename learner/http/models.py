@@ -101,9 +101,7 @@ class CheckpointView(_View):
     facts: dict[str, JsonValue] = Field(description="Losses and measurements of its training.")
     state: CheckpointState = Field(description="`shadow` answers nobody, `serving` answers, `retired` and `rolled-back` did.")
     tasks: tuple[str, ...] = Field(description="The tasks that it may answer.")
-    gate: dict[str, JsonValue] = Field(
-        description="The gate's verdict: `serve`, `reason`, `cases`, `slices`, `figures`; empty before it was judged."
-    )
+    gate: dict[str, JsonValue] = Field(description="Verdict: `serve`, `reason`, `cases`, `slices`, `figures`; or empty.")
     pinned: bool = Field(description="Whether a person chose that it serves.")
     kept: bool = Field(description="Whether its file is there, so that it may serve again.")
     from_forgotten: bool = Field(description="Whether it, or one it was trained from, learned from a study forgotten since.")

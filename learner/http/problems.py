@@ -89,19 +89,10 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(NothingToRollBack)
     @app.exception_handler(NothingHeld)
-    @app.exception_handler(NothingToRetrain)
-    @app.exception_handler(NothingToDrop)
     def on_no_version_to_serve(_request: Request, error: ApprenticeError) -> JSONResponse:
         return problem(409, str(error), "GET /api/models tells how each model stands.")
 
-    @app.exception_handler(NotForgotten)
-    def on_not_forgotten(_request: Request, error: NotForgotten) -> JSONResponse:
-        return problem(404, str(error), "GET /api/forgotten lists what is.")
-
-    @app.exception_handler(BeingForgotten)
-    def on_being_forgotten(_request: Request, error: BeingForgotten) -> JSONResponse:
-        return problem(409, str(error), "GET /api/forgotten tells how far it is.")
-
+    _add_forgetting_handlers(app)
     _add_companion_handlers(app)
 
     @app.exception_handler(ApprenticeError)
@@ -113,6 +104,21 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     def on_fault(_request: Request, _error: Exception) -> JSONResponse:  # the server logs the traceback
         return problem(500, "an unexpected fault of the node", "Its log has the traceback; please report it.")
+
+
+def _add_forgetting_handlers(app: FastAPI) -> None:
+    @app.exception_handler(NothingToRetrain)
+    @app.exception_handler(NothingToDrop)
+    def on_nothing_to_do(_request: Request, error: ApprenticeError) -> JSONResponse:
+        return problem(409, str(error), "GET /api/models/{model_id}/versions tells which are marked.")
+
+    @app.exception_handler(NotForgotten)
+    def on_not_forgotten(_request: Request, error: NotForgotten) -> JSONResponse:
+        return problem(404, str(error), "GET /api/forgotten lists what is.")
+
+    @app.exception_handler(BeingForgotten)
+    def on_being_forgotten(_request: Request, error: BeingForgotten) -> JSONResponse:
+        return problem(409, str(error), "GET /api/forgotten tells how far it is.")
 
 
 def _add_companion_handlers(app: FastAPI) -> None:

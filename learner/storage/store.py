@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from learner.errors import StoreError
@@ -78,6 +78,8 @@ class LocalStore:
             StoreError: if another process has it.
         """
         self._lock = FolderLock(self.folder)
+        with suppress(StoreError):  # what a killed process had blanked out goes from the log now, or with the next purge
+            self._database.empty_log()
         self.jobs.release_all()
         self.checkpoints.prune_all()
         return sweep(self._database, self.folder)

@@ -248,6 +248,9 @@ def test_a_rollback_is_asked_for_once_more(shown: Shown) -> None:
     assert now is not None
     assert head is not None
     assert (now.name, head.name) == ("prostate-2", "prostate-2")
+    shown.node.store.forgotten.order("2.25.1002", "key", str, why="asked")
+    expect(page.locator("#versions tr[data-version='prostate-2']")).to_contain_text("learned from a forgotten study")
+    expect(page.locator("#versions tr[data-version='prostate-1']")).not_to_contain_text("forgotten")
 
 
 def test_a_refusal_of_the_node_is_told_with_its_remedy(shown: Shown) -> None:

@@ -7,16 +7,19 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from slices import make_slices
 
+from dicom_io.errors import NotInPacs
 from dicom_io.pacs.dicomweb_archive import DicomWebArchive
 from dicom_io.pacs.dimse_archive import DimseArchive
 from dicom_io.pacs.inbox import Inbox
 from dicom_io.pacs.orthanc_rest import OrthancArchive
+from dicom_io.pacs.port import SeriesStatus
 from learner.errors import ConfigurationError
 from learner.settings import load_settings
 from learner.storage.store import LocalStore
 from learner.storage.sweep import FolderLock
-from learner.wiring import _only_trainer
+from learner.wiring import _only_trainer, build_housekeeping, build_node
 from learner.wiring.archive import build_receiving, build_sink
 
 INBOX = 'kind = "inbox"\nstore_by = "dimse"\n'
@@ -86,3 +89,54 @@ def test_a_second_trainer_waits_until_the_first_is_gone(tmp_path: Path, capsys: 
     stop.set()
     assert _only_trainer(tmp_path, stop) is None
     lock.release()
+
+
+def test_an_inbox_that_deletes_to_make_room_makes_nothing_forgotten(tmp_path: Path) -> None:
+    path = tmp_path / "apprentice.toml"
+    path.write_text(f'[pacs]\n{INBOX}[learning]\non_pacs_delete = "purge"\n')
+    with pytest.raises(ConfigurationError, match="on_pacs_delete"):
+        load_settings(path)
+
+
+@pytest.mark.parametrize(("setting", "ordered"), [("keep", 0), ("purge", 1)])
+def test_a_node_forgets_what_is_deleted_where_its_settings_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str, ordered: int
+) -> None:
+    (tmp_path / "tasks").mkdir()
+    path = tmp_path / "apprentice.toml"
+    path.write_text(f'[node]\ndata = "data"\n[learning]\non_pacs_delete = "{setting}"\n[retention]\nrounds_days = 30\n')
+
+    def gone(_self: OrthancArchive, uid: str) -> SeriesStatus:
+        raise NotInPacs(uid, "it is gone", "Send it.")
+
+    monkeypatch.setattr(OrthancArchive, "scan", lambda _self: iter(()))
+    monkeypatch.setattr(OrthancArchive, "find_series", gone)
+    node = build_node(load_settings(path), path)
+    node.store.records.case("prostate", "1.2.3", "1.2.4")
+    node._intake.reconcile()
+    assert len(node.store.forgotten.all()) == ordered
+    assert node.housekeeping is not None
+    node.housekeeping.run_once()
+    assert node.store.forgotten.unfinished() == ()
+    node.store.close()
+
+
+def test_the_node_s_own_spool_and_replay_memories_forget_too(tmp_path: Path) -> None:
+    path = tmp_path / "apprentice.toml"
+    path.write_text(f'[node]\ndata = "data"\n[pacs]\n{INBOX}')
+    settings = load_settings(path)
+    with closing(LocalStore(settings.node.data)) as store:
+        inbox, _ = build_receiving(settings, store)
+        with closing(inbox):  # type: ignore[type-var]
+            for file in make_slices(2):
+                inbox.store(file)
+            (one,) = inbox.scan()
+            damaged = settings.node.data / "replay" / "prostate" / f"{'0' * 64}.npz"
+            damaged.parent.mkdir(parents=True)
+            damaged.write_bytes(b"no example")
+            store.records.case("prostate", one.study_instance_uid, one.series_instance_uid)
+            housekeeping = build_housekeeping(settings, store, inbox)
+            housekeeping.forgotten.order(one.study_instance_uid, why="asked")
+            assert housekeeping.purge.run_once()
+            assert list(inbox.scan()) == []
+            assert not damaged.exists()

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from node_harness import SEGMENTS, now, phantom, with_attributes
 from pydicom import dcmread
 from taught_node import TaughtNode, case_key
 
 from learner import operations
 from learner.app.lineage import Lineage
+from learner.demo.reader import Reader
 from learner.domain.audit import Event
 from learner.domain.case import RoundState
 from learner.domain.job import JobKind
@@ -155,8 +157,20 @@ def test_a_forgotten_study_is_nowhere_in_the_store_and_others_are_as_they_were(t
     taught.intake.reconcile()
     assert store.jobs.pending(JobKind.RESPOND) == 0
     assert store.queries.cases_of_study(study) == []
+    _drawn_from_another_study(taught, study)
     _retrained_without(taught, key)
     _taken_in_again(taught, study)
+
+
+def _drawn_from_another_study(taught: TaughtNode, study: str) -> None:
+    """A drawing that lies in another study and refers to the forgotten images teaches nothing."""
+    _, truth_DHW = phantom(slices=SLICES, size=48, seed=2, number=2)
+    drawing = Reader(taught.images[1], truth_DHW, SEGMENTS, "Somebody").draw([4, 7], now())
+    taught.archive.store(with_attributes(drawing, StudyInstanceUID="1.2.777"))
+    taught.work()
+    newest = taught.store.queries.rounds()[0]
+    assert (newest.state, newest.reason) == (RoundState.UNCHANGED, "the study of its images was forgotten")
+    assert taught.store.queries.cases_of_study(study) == []
 
 
 def _retrained_without(taught: TaughtNode, key: str) -> None:
