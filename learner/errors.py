@@ -5,7 +5,8 @@
     ApprenticeError
     ├── ConfigurationError     a setting is wrong: names the file and the key
     ├── StoreError             the learner's own store cannot be used
-    │   └── CorruptFile        a file does not have the hash that was recorded
+    │   ├── CorruptFile        a file does not have the hash that was recorded
+    │   └── FolderInUse        another process works on the data folder
     └── LeaseLost              another worker has taken the job over
 
 What archives and DICOM objects do wrong is :class:`dicom_io.errors.DicomIoError`.
@@ -28,6 +29,10 @@ class StoreError(ApprenticeError):
 
 class CorruptFile(StoreError):
     """A file of the store does not have the hash that was recorded for it."""
+
+
+class FolderInUse(StoreError):
+    """Another process works on the data folder."""
 
 
 class LeaseLost(ApprenticeError):

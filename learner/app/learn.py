@@ -215,6 +215,7 @@ class Learn:
         store, job = self._store, work.job
         before = store.lessons.of_model(work.model_id)
         with store.transaction():
+            store.jobs.renew(job, self._settings.lease_s)  # before a file is written that nobody would record
             if (work.head, work.serving) != (store.checkpoints.head(work.model_id), store.checkpoints.serving(work.model_id)):
                 raise Preempted  # a person rolled back meanwhile
             checkpoint = self._added(work)

@@ -76,9 +76,9 @@ class SqliteJobs:
             (JobState.READY, kind, round_id, JobState.BLOCKED, JobState.PARKED, JobState.DONE),
         )
 
-    def release_all(self) -> None:
-        """Makes leased jobs ready again; for a process that knows that nobody else works on the store."""
-        self._db.run("UPDATE jobs SET state = ?, lease = '' WHERE state = ?", (JobState.READY, JobState.LEASED))
+    def release_all(self, kind: JobKind) -> None:
+        """Makes leased jobs of a kind ready again; for a process that knows that nobody else works on them."""
+        self._db.run("UPDATE jobs SET state = ?, lease = '' WHERE kind = ? AND state = ?", (JobState.READY, kind, JobState.LEASED))
 
     def pending(self, kind: JobKind) -> int:
         """See :meth:`learner.ports.Jobs.pending`."""

@@ -6,6 +6,7 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from learner.domain.job import JobKind
 from learner.errors import StoreError
 from learner.ports import Clock
 from learner.storage.accounts import KeyedHash, SqliteAccounts
@@ -19,7 +20,7 @@ from learner.storage.overview import Overview
 from learner.storage.queries import Queries
 from learner.storage.records import SqliteRecords
 from learner.storage.sessions import SqliteSessions
-from learner.storage.sweep import FolderLock, sweep
+from learner.storage.sweep import FolderLock, sweep_answers, sweep_training
 
 
 class SystemClock:
@@ -58,20 +59,33 @@ class LocalStore:
         self.sessions = SqliteSessions(self._database, clock, digest)
         self.authors = SqliteAuthors(self._database, clock)
         self.overview = Overview(self._database)
-        self._lock: FolderLock | None = None
+        self._locks: list[FolderLock] = []
 
     def take(self) -> int:
-        """Takes the folder for this process alone, and removes what a killed one left behind; its jobs are ready again.
+        """Takes the folder for this node alone, and removes what a killed one left behind; its respond jobs are ready again.
 
         Returns:
             Number of files removed.
 
         Raises:
-            StoreError: if another process has it.
+            FolderInUse: if another node has it.
         """
-        self._lock = FolderLock(self.folder)
-        self.jobs.release_all()
-        return sweep(self._database, self.folder)
+        self._locks.append(FolderLock(self.folder, "lock"))
+        self.jobs.release_all(JobKind.RESPOND)
+        return sweep_answers(self._database, self.folder)
+
+    def take_training(self) -> int:
+        """Takes training for this process alone, and removes what a killed trainer left behind; learn jobs are ready again.
+
+        Returns:
+            Number of files removed.
+
+        Raises:
+            FolderInUse: if another trainer has it, such as that of a node that was killed a moment ago.
+        """
+        self._locks.append(FolderLock(self.folder, "trainer-lock"))
+        self.jobs.release_all(JobKind.LEARN)
+        return sweep_training(self._database, self.folder)
 
     def transaction(self) -> AbstractContextManager[None]:
         """See :meth:`learner.ports.Store.transaction`."""
@@ -79,7 +93,6 @@ class LocalStore:
 
     def close(self) -> None:
         """Closes this thread's connection and gives the folder free."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        while self._locks:
+            self._locks.pop().release()
         self._database.close()

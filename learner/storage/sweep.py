@@ -1,67 +1,89 @@
-"""One node a data folder, and no file in it that nothing refers to."""
+"""One node and one trainer a data folder, and no file in it that nothing refers to."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from learner.errors import StoreError
+from learner.errors import FolderInUse
 from learner.storage.database import Database
 
 
 class FolderLock:
-    """Exclusive use of a data folder, for as long as this process lives.
+    """Exclusive use of a data folder, or of a part of it, for as long as this process lives.
+
+    Args:
+        folder: the data folder.
+        name: of the lock's file in it.
 
     Raises:
-        StoreError: if another process has it.
+        FolderInUse: if another process has it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._file = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    def __init__(self, folder: Path, name: str) -> None:
+        self._file = os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._file)
-            raise StoreError(
+            raise FolderInUse(
                 f"{folder} is in use by another node; stop that one, or give this one another folder (node.data)"
             ) from None
 
     def release(self) -> None:
-        """Gives the folder free."""
+        """Gives it free."""
         os.close(self._file)
 
 
-def sweep(database: Database, folder: Path) -> int:
-    """Removes what a killed process left behind: files half written, and whole ones that were never recorded.
+def sweep_answers(database: Database, folder: Path) -> int:
+    """Removes what a killed node left behind: answers half written, and whole ones that were never recorded.
 
-    Call it while nothing else works on the folder.
+    Call it while nothing else answers.
 
     Returns:
         Number of files removed.
     """
-    removed = 0
-    for path in _leftovers(database, folder):
-        path.unlink(missing_ok=True)
-        removed += 1
-    return removed
-
-
-def _leftovers(database: Database, folder: Path) -> Iterator[Path]:
     unsent = {row["path"] for row in database.rows("SELECT path FROM results WHERE sent_at IS NULL")}
-    learning = {
-        f"examples/{row['round_id']:08d}.npz"
-        for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state <> 'done'")
-    }
-    held = {f"examples/{row['round_id']:08d}.npz" for row in database.rows("SELECT round_id FROM lessons WHERE held")}
+    learning = {_example(row["round_id"]) for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state <> 'done'")}
     rounds = {
         f"rounds/{row['round_id']:08d}.npz"
         for row in database.rows("SELECT round_id FROM rounds WHERE state IN ('computed', 'answered')")
     }
+    wanted = unsent | learning | _held(database) | rounds  # what is held is asked last: a job that ends meanwhile may hold it
+    return _remove(path for name in ("outbox", "examples", "rounds") for path in _unwanted(folder, name, wanted))
+
+
+def sweep_training(database: Database, folder: Path) -> int:
+    """Removes what a killed trainer left behind: files half written, versions never recorded, examples that it is done with.
+
+    Call it while nothing else trains; answers may be given meanwhile.
+
+    Returns:
+        Number of files removed.
+    """
     checkpoints = {row["path"] for row in database.rows("SELECT path FROM checkpoints WHERE kept")}
-    wanted = unsent | learning | held | rounds | checkpoints
-    for name in ("outbox", "examples", "rounds", "checkpoints"):
-        for path in (folder / name).rglob("*"):
-            if path.is_file() and path.relative_to(folder).as_posix() not in wanted:
-                yield path
+    done = {_example(row["round_id"]) for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state = 'done'")}
+    learned = (folder / name for name in done - _held(database) if (folder / name).exists())
+    return _remove([*_unwanted(folder, "checkpoints", checkpoints), *learned, *(folder / "replay").rglob("*.part")])
+
+
+def _held(database: Database) -> set[str]:
+    return {_example(row["round_id"]) for row in database.rows("SELECT round_id FROM lessons WHERE held")}
+
+
+def _example(round_id: int) -> str:
+    return f"examples/{round_id:08d}.npz"
+
+
+def _unwanted(folder: Path, name: str, wanted: set[str]) -> Iterator[Path]:
+    return (p for p in (folder / name).rglob("*") if p.is_file() and p.relative_to(folder).as_posix() not in wanted)
+
+
+def _remove(paths: Iterable[Path]) -> int:
+    removed = 0
+    for path in paths:
+        path.unlink(missing_ok=True)
+        removed += 1
+    return removed

@@ -33,7 +33,7 @@ from learner.app.worker import Worker
 from learner.domain.contract import ContractNames
 from learner.domain.gate import Verdict
 from learner.domain.task import Task
-from learner.errors import ConfigurationError
+from learner.errors import ConfigurationError, FolderInUse
 from learner.guidance import make_guidance_rule
 from learner.memory.replay import ReplayMemory
 from learner.node import Node
@@ -124,6 +124,8 @@ def run_trainer(settings: Settings) -> None:
     stop = threading.Event()
     stop_with_parent(stop)
     store = build_store(settings)
+    if not take_training(store, stop):
+        return
     learn_settings = LearnSettings(settings.learning.steps, attempts=settings.answer.attempts)
     factory, gate = trainer_factory(settings, build_tasks(settings, store)), build_gate(settings, store)
     learn = Learn(store, factory, gate, learn_settings, stop.is_set, stop.wait, SystemClock())
@@ -131,6 +133,24 @@ def run_trainer(settings: Settings) -> None:
     worker.start()
     stop.wait()
     worker.stop()
+
+
+def take_training(store: LocalStore, stop: threading.Event) -> bool:
+    """Takes training for this process, once the trainer of a node that was killed has ended; says whether it has it."""
+    told = False
+    while not stop.is_set():
+        try:
+            removed = store.take_training()
+        except FolderInUse:
+            if not told:
+                _log.warning("another trainer still works on the data folder; waiting until it ends")
+            told = True
+            stop.wait(0.2)
+            continue
+        if removed:
+            _log.info("files of an interrupted trainer removed", files=removed)
+        return True
+    return False
 
 
 def build_gate(settings: Settings, store: LocalStore) -> Gate:

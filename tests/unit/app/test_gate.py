@@ -70,7 +70,7 @@ def test_what_is_released_is_learned_from_and_nothing_is_lost(stream: Stream) ->
     assert len(stream.held) == 2
     kept = {int(path.stem) for path in (stream.store.folder / "examples").iterdir()}
     assert kept == set(stream.held), "held examples stay on disk, and no others"
-    assert stream.store.take() == 0, "nor does a restart take them for leftovers"
+    assert (stream.store.take(), stream.store.take_training()) == (0, 0), "nor does a restart take them for leftovers"
 
 
 def test_the_oldest_case_of_the_largest_site_is_released(stream: Stream) -> None:
@@ -246,10 +246,10 @@ def test_one_decision_wherever_the_trainer_dies(tmp_path: Path, monkeypatch: pyt
                 try:
                     stream.run()
                 except Killed:
-                    stream.store.take()
+                    stream.store.take_training()
                     stream.learn = stream.new_process()
                     stream.run()
-                    stream.store._lock.release()  # type: ignore[union-attr]
+                    stream.store.close()
         return stream, calls
 
     whole, count = story(tmp_path / "whole", -1)
@@ -259,7 +259,6 @@ def test_one_decision_wherever_the_trainer_dies(tmp_path: Path, monkeypatch: pyt
     for at in range(1, count + 1):
         stream, _ = story(tmp_path / str(at), at)
         assert (stream.learned, stream.states, stream.held, _gates(stream)) == expected, f"died at call {at}"
-        stream.store.take()
         assert {int(path.stem) for path in (stream.store.folder / "examples").iterdir()} == set(stream.held)
         stream.store.close()
 

@@ -247,3 +247,15 @@ def test_nothing_is_to_be_forgotten_before_anything_was_learned(tmp_path: Path) 
     assert machine.learn().run_once()
     assert machine.store.checkpoints.head("liver") is None
     assert [job.state for job in machine.store.queries.jobs_of(round_id)] == ["done"]
+
+
+def test_a_trainer_that_lost_its_job_leaves_no_file_of_a_version(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node was killed, and its trainer wakes up in the middle of a step when another one has the job."""
+    machine.add("a")
+    learn = machine.learn()
+    with monkeypatch.context() as patch:
+        patch.setattr(CountingTrainer, "save", lambda self: machine.store.jobs.release_all(JobKind.LEARN) or b"[]")
+        assert learn.run_once()
+    assert not list(machine.store.folder.glob("checkpoints/**/*.pt"))
+    assert machine.learn().run_once()
+    assert machine.weights() == ["a.0", "a.1", "a.2"]

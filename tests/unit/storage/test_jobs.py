@@ -150,11 +150,15 @@ def test_the_store_is_the_same_after_it_was_closed(store: LocalStore, tmp_path: 
     assert again.records.apply(round_id, RoundEvent.SOURCE_ARRIVED, reason="").state == "queued"
 
 
-def test_whoever_takes_the_folder_takes_up_what_a_killed_process_was_doing(store: LocalStore) -> None:
-    add_round(store, "a")
-    lost = claim(store)
-    store.take()
-    assert claim(store).round_id == lost.round_id
+@pytest.mark.parametrize("kind", list(JobKind))
+def test_whoever_takes_the_folder_takes_up_what_a_killed_process_was_doing(store: LocalStore, kind: JobKind) -> None:
+    add_round(store, "a", kind)
+    lost = claim(store, kind)
+    take, other = (store.take, store.take_training) if kind is JobKind.RESPOND else (store.take_training, store.take)
+    other()
+    assert store.jobs.claim(kind, 10.0) is None, "a job of the other process is left alone"
+    take()
+    assert claim(store, kind).round_id == lost.round_id
     with pytest.raises(LeaseLost):
         store.jobs.finish(lost)
     store.close()
