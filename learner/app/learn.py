@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 import structlog
 
-from learner.app.attempts import retry_or_park
+from learner.app.attempts import gave_up, retry_or_park
 from learner.app.gate import Evidence, Gate, Placement
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.example import Example, Withdrawal
@@ -82,7 +82,7 @@ class _Work:
 
 
 class Learn:
-    """Takes learn jobs one after the other.
+    """Takes learn jobs one after the other; models that have any take turns.
 
     The trainer of a model stays in memory between jobs. When a job fails or is preempted, it is thrown away and restored from
     the head, so that a job that is done again starts from the same state and gives the same weights. The same holds where a
@@ -116,18 +116,22 @@ class Learn:
         self._wait = wait
         self._clock = clock
         self._in_hand: dict[str, _InHand] = {}
+        self._turn_after = ""
 
     def run_once(self) -> bool:
-        """Does the oldest learn job.
+        """Does the oldest learn job of the model whose turn it is.
 
         Returns:
             Whether there was one.
         """
         if self._paused():
             return False
-        job = self._store.jobs.claim(JobKind.LEARN, self._settings.lease_s)
+        job = self._store.jobs.claim(JobKind.LEARN, self._settings.lease_s, self._turn_after)
         if job is None:
             return False
+        self._turn_after = job.lane
+        if gave_up(self._store.jobs, job, self._settings.attempts):
+            return True
         try:
             self._learn(job)
         except LeaseLost:
@@ -156,7 +160,8 @@ class Learn:
     def _take(self, job: Job, model_id: str, example: Example) -> None:
         """Learns from an example, or holds it back and learns from one that was; a version is judged, and all is recorded."""
         placement = self._gate.place(model_id, job.round_id, example)
-        lesson, round_id = (None, job.round_id) if placement.lesson.held else (example, job.round_id)
+        lesson: Example | None = None if placement.lesson.held else example
+        round_id = job.round_id
         if placement.released is not None:
             lesson, round_id = self._released(placement.released)
         work = self._begin(job, model_id, {example.task_id: example.label_count}, round_id)
@@ -172,8 +177,13 @@ class Learn:
             self._judge(work, held)
         self._record(work, placement)
 
-    def _released(self, lesson: Lesson) -> tuple[Example, int]:
-        example = self._store.files.get_example(lesson.round_id)
+    def _released(self, lesson: Lesson) -> tuple[Example | None, int]:
+        """The example of a case that is held no longer; None if its file is damaged, which costs no other case."""
+        try:
+            example = self._store.files.get_example(lesson.round_id)
+        except CorruptFile as error:
+            _log.error("example lost, nothing is learned of it", round=lesson.round_id, reason=str(error))
+            return None, lesson.round_id
         assert isinstance(example, Example), "what was taken back is held no longer"
         return example, lesson.round_id
 

@@ -7,6 +7,7 @@ is left, and that may be repeated: UIDs follow from the trigger, files stand in 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ import structlog
 
 from dicom_io.errors import DicomIoError, NotInPacs, PacsError, PacsRefused, PacsUnavailable
 from dicom_io.pacs.port import Archive, Sink
-from learner.app.attempts import backoff_s, retry_or_park
+from learner.app.attempts import backoff_s, gave_up, retry_or_park
 from learner.app.compute import Computation, Compute
 from learner.app.drift import warn_of_drift
 from learner.app.intake import release_waiting
@@ -23,7 +24,7 @@ from learner.app.results import PREDICTION, ResultFile
 from learner.app.subject import NothingLeft, NothingNew, SourceAwaited
 from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.job import Job, JobKind
-from learner.errors import LeaseLost
+from learner.errors import CorruptFile, LeaseLost
 from learner.ports import Clock, ResultRecord, Store
 
 _log = structlog.get_logger(__name__)
@@ -45,7 +46,7 @@ class RespondSettings:
 
 
 class Respond:
-    """Answers triggers one after the other, oldest first.
+    """Answers triggers one after the other, oldest first; readers' before images on which nothing is drawn.
 
     Args:
         archive: where objects are read, and superseded results deleted.
@@ -74,9 +75,10 @@ class Respond:
         self._settings = settings
         self._clock = clock
         self._refusals = refusals
+        self._outages: Counter[int] = Counter()
 
     def run_once(self) -> bool:
-        """Answers the oldest trigger.
+        """Answers the next trigger.
 
         Returns:
             Whether there was one.
@@ -84,18 +86,27 @@ class Respond:
         job = self._store.jobs.claim(JobKind.RESPOND, self._settings.lease_s)
         if job is None:
             return False
+        if gave_up(self._store.jobs, job, self._settings.attempts):
+            return True
         try:
             self._respond(job)
         except LeaseLost:
             _log.warning("respond job taken over by another worker", round=job.round_id)
         except PacsUnavailable as error:
-            self._store.jobs.release(job, self._clock.now() + backoff_s(job.attempts), str(error), count_attempt=True)
+            self._outages[job.job_id] += 1
+            again = self._clock.now() + backoff_s(self._outages[job.job_id])
+            self._store.jobs.release(job, again, str(error), count_attempt=False)
             _log.warning("archive unavailable, will try again", round=job.round_id, reason=str(error))
         except PacsRefused as error:
             self._store.jobs.park(job, str(error))
             _log.error("archive refused, job parked", round=job.round_id, reason=str(error))
+        except CorruptFile as error:
+            self._store.jobs.park(job, str(error))
+            _log.error("file of the data folder damaged, job parked", round=job.round_id, reason=str(error))
         except Exception as error:
             retry_or_park(self._store.jobs, job, error, self._clock.now(), self._settings.attempts)
+        else:
+            self._outages.pop(job.job_id, None)
         return True
 
     def _respond(self, job: Job) -> None:

@@ -221,10 +221,17 @@ class Jobs(Protocol):
         """
         ...
 
-    def claim(self, kind: JobKind, lease_s: float) -> Job | None:
+    def claim(self, kind: JobKind, lease_s: float, turn_after: str | None = None) -> Job | None:
         """The oldest job of that kind that is ready, or whose lease ran out; leased for ``lease_s``. None if there is none.
 
-        No job is taken while an earlier one of its kind and lane is ready or leased.
+        No job is taken while an earlier one of its kind and lane is ready or leased. Jobs of round 0, for which nobody waits in
+        front of a screen, come after all others.
+
+        Args:
+            kind: what to do.
+            lease_s: seconds.
+            turn_after: the lane that had its turn; the next in alphabetical order that has work has it now, after the last the
+                first. The oldest job of all lanes where left out.
         """
         ...
 

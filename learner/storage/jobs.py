@@ -17,7 +17,9 @@ WHERE job_id = (
       AND (lane = '' OR NOT EXISTS (
         SELECT 1 FROM jobs AS other
         WHERE other.kind = j.kind AND other.lane = j.lane AND other.job_id < j.job_id AND other.state IN ('ready', 'leased')))
-    ORDER BY job_id LIMIT 1)
+    ORDER BY (SELECT number IS 0 FROM rounds WHERE rounds.round_id = j.round_id),
+      CASE WHEN :turn_after IS NULL THEN 0 ELSE lane <= :turn_after END, CASE WHEN :turn_after IS NULL THEN '' ELSE lane END,
+      job_id LIMIT 1)
 RETURNING job_id, kind, round_id, attempts, lease, lane
 """
 
@@ -36,10 +38,11 @@ class SqliteJobs:
             (kind, round_id, JobState.READY, lane),
         )
 
-    def claim(self, kind: JobKind, lease_s: float) -> Job | None:
+    def claim(self, kind: JobKind, lease_s: float, turn_after: str | None = None) -> Job | None:
         """See :meth:`learner.ports.Jobs.claim`."""
         now = self._clock.now()
-        row = self._db.row(_CLAIM, {"kind": kind, "now": now, "expires": now + lease_s, "lease": secrets.token_hex(8)})
+        lease = {"expires": now + lease_s, "lease": secrets.token_hex(8)}
+        row = self._db.row(_CLAIM, {"kind": kind, "now": now, "turn_after": turn_after, **lease})
         if row is None:
             return None
         return Job(row["job_id"], JobKind(row["kind"]), row["round_id"], row["attempts"], row["lease"], row["lane"])
@@ -78,7 +81,9 @@ class SqliteJobs:
 
     def release_all(self, kind: JobKind) -> None:
         """Makes leased jobs of a kind ready again; for a process that knows that nobody else works on them."""
-        self._db.run("UPDATE jobs SET state = ?, lease = '' WHERE kind = ? AND state = ?", (JobState.READY, kind, JobState.LEASED))
+        self._db.run(
+            "UPDATE jobs SET state = ?, lease = '' WHERE kind = ? AND state = ?", (JobState.READY, kind, JobState.LEASED)
+        )
 
     def pending(self, kind: JobKind) -> int:
         """See :meth:`learner.ports.Jobs.pending`."""

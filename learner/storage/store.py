@@ -70,7 +70,7 @@ class LocalStore:
         Raises:
             FolderInUse: if another node has it.
         """
-        self._locks.append(FolderLock(self.folder, "lock"))
+        self._locks.append(FolderLock(self.folder))
         self.jobs.release_all(JobKind.RESPOND)
         return sweep_answers(self._database, self.folder)
 

@@ -22,7 +22,7 @@ class FolderLock:
         FolderInUse: if another process has it.
     """
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str = "lock") -> None:
         self._file = os.open(folder / name, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,7 +46,9 @@ def sweep_answers(database: Database, folder: Path) -> int:
         Number of files removed.
     """
     unsent = {row["path"] for row in database.rows("SELECT path FROM results WHERE sent_at IS NULL")}
-    learning = {_example(row["round_id"]) for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state <> 'done'")}
+    learning = {
+        _example(row["round_id"]) for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state <> 'done'")
+    }
     rounds = {
         f"rounds/{row['round_id']:08d}.npz"
         for row in database.rows("SELECT round_id FROM rounds WHERE state IN ('computed', 'answered')")
@@ -64,7 +66,9 @@ def sweep_training(database: Database, folder: Path) -> int:
         Number of files removed.
     """
     checkpoints = {row["path"] for row in database.rows("SELECT path FROM checkpoints WHERE kept")}
-    done = {_example(row["round_id"]) for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state = 'done'")}
+    done = {
+        _example(row["round_id"]) for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state = 'done'")
+    }
     learned = (folder / name for name in done - _held(database) if (folder / name).exists())
     return _remove([*_unwanted(folder, "checkpoints", checkpoints), *learned, *(folder / "replay").rglob("*.part")])
 

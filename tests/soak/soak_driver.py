@@ -151,7 +151,9 @@ class Player:
         uid = _series_uid(act.series[0])
         self.sent.add(uid)
         self._node.send(list(act.series))
-        wait_for(lambda: self._rows(f"SELECT 1 FROM series WHERE series_uid = '{uid}'"), "the series to be taken in", PATIENCE_S)
+        wait_for(
+            lambda: self._rows(f"SELECT 1 FROM series WHERE series_uid = '{uid}'"), "the series to be taken in", PATIENCE_S
+        )
         wait_for(lambda: not self._open_jobs(), "round 0", PATIENCE_S)
 
     def _done(self) -> bool:
@@ -267,7 +269,11 @@ def soaked_node(folder: Path) -> Iterator[RunningNode]:
 
 
 def run(
-    folder: Path, acts: Iterable[Act], killer: Killer | None, usual_s: float = 2.0, tell: Callable[[int], None] = lambda _n: None
+    folder: Path,
+    acts: Iterable[Act],
+    killer: Killer | None,
+    usual_s: float = 2.0,
+    tell: Callable[[int], None] = lambda _n: None,
 ) -> Run:
     """Plays a story in a folder of its own.
 
@@ -286,11 +292,12 @@ def run(
             triggers.append(act.trigger)
             tell(number)
         player.close()
-        wait_for(lambda: not player_leftovers(node), "the outbox to be cleared", 30)
+        wait_for(lambda: not outbox_of(node), "the outbox to be cleared", 30)
         return Run(outcome(node), inconsistencies(node, triggers, player.sent), player.seconds)
 
 
-def player_leftovers(node: RunningNode) -> set[str]:
+def outbox_of(node: RunningNode) -> set[str]:
+    """Files that are not sent, or sent and not removed."""
     return Look(node.folder / "data").files("outbox")
 
 

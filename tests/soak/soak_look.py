@@ -84,13 +84,14 @@ class Look:
 
     def _stage(self, database: sqlite3.Connection, row: sqlite3.Row, replay_before: frozenset[str]) -> Stage:
         if row["state"] == "queued":
-            if self.files("outbox"):
-                return Stage.WRITTEN
-            return Stage.ANSWERING if row["respond"] == "leased" else Stage.TAKEN_IN
+            begun = Stage.ANSWERING if row["respond"] == "leased" else Stage.TAKEN_IN
+            return Stage.WRITTEN if self.files("outbox") else begun
         if row["state"] == "computed":
-            return Stage.DECIDED if not row["sent"] else Stage.SOME_SENT if row["sent"] < row["results"] else Stage.ALL_SENT
-        if self.files("outbox"):
-            return Stage.CLOSED
+            begun = Stage.SOME_SENT if row["sent"] < row["results"] else Stage.ALL_SENT
+            return begun if row["sent"] else Stage.DECIDED
+        return Stage.CLOSED if self.files("outbox") else self._learning(database, row, replay_before)
+
+    def _learning(self, database: sqlite3.Connection, row: sqlite3.Row, replay_before: frozenset[str]) -> Stage:
         if row["learn"] == "done":
             return Stage.RECORDED if self._uncleared(database, row) else Stage.LEARNED
         if row["learn"] != "leased":

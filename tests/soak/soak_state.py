@@ -19,7 +19,15 @@ from learner.model.state import TrainerState, load_state
 
 KINDS_OF_FILES = ("outbox", "examples", "rounds", "checkpoints", "replay")
 _END_STATES = {"answered", "unchanged"}
-_OTHER_FILES = {"apprentice.sqlite", "apprentice.sqlite-wal", "apprentice.sqlite-shm", "lock", "trainer-lock", "case-key", "access-key"}
+_OTHER_FILES = {
+    "apprentice.sqlite",
+    "apprentice.sqlite-wal",
+    "apprentice.sqlite-shm",
+    "lock",
+    "trainer-lock",
+    "case-key",
+    "access-key",
+}
 
 
 def inconsistencies(node: RunningNode, triggers: Iterable[str], sent_by_us: Iterable[str]) -> list[str]:
@@ -38,7 +46,9 @@ def _records(node: RunningNode, triggers: set[str]) -> Iterator[str]:
     found = Counter(one.trigger_uid for one in rounds)
     yield from (f"trigger {name} has {found[name]} rounds" for name in triggers if found[name] != 1)
     yield from (f"round {one.round_id} is {one.state}" for one in rounds if one.state not in _END_STATES)
-    yield from (f"annotation's round {r.round_id} is {r.state}" for r in rounds if r.trigger_uid in triggers and r.state != "answered")
+    yield from (
+        f"annotation's round {r.round_id} is {r.state}" for r in rounds if r.trigger_uid in triggers and r.state != "answered"
+    )
     for one in rounds:
         kinds = Counter(result.kind for result in node.store.records.results_of(one.round_id))
         yield from (f"round {one.round_id} has {count} results of kind {kind}" for kind, count in kinds.items() if count != 1)
@@ -48,8 +58,9 @@ def _records(node: RunningNode, triggers: set[str]) -> Iterator[str]:
     for one in (one for one in rounds if one.state == "answered"):
         numbers.setdefault(one.case_id, []).append(one.number)
     yield from (f"case {case} has rounds {found}" for case, found in numbers.items() if len(set(found)) != len(found))
-    yield from (f"{job.kind} job of round {job.round_id} is {job.state}" for job in node.store.queries.jobs() if job.state != "done")
     database = Look(node.folder / "data").open()
+    open_jobs = database.execute("SELECT kind, round_id, state, reason FROM jobs WHERE state <> 'done'").fetchall()
+    yield from (f"{job['kind']} job of round {job['round_id']} is {job['state']}: {job['reason']}" for job in open_jobs)
     for pragma in ("integrity_check", "foreign_key_check"):
         rows = [tuple(row) for row in database.execute(f"PRAGMA {pragma}")]
         if rows not in ([], [("ok",)]):
@@ -69,7 +80,9 @@ def _archive(node: RunningNode, sent_by_us: set[str]) -> Iterator[str]:
     for status in node.archive.scan():
         if status.series_instance_uid not in sent_by_us:
             files = node.archive.fetch_series(status)
-            standing[status.series_instance_uid] = [str(dcmread(BytesIO(f), stop_before_pixels=True).SOPInstanceUID) for f in files]
+            standing[status.series_instance_uid] = [
+                str(dcmread(BytesIO(f), stop_before_pixels=True).SOPInstanceUID) for f in files
+            ]
             if " prediction r" in status.series_description and len(files) != 1:
                 yield f"series {status.series_instance_uid} holds {len(files)} predictions"
     yield from (f"series {uid} is recorded as sent and is not in the archive" for uid in recorded.keys() - standing.keys())

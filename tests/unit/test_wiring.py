@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dicom_io.pacs.orthanc_rest import OrthancArchive
 from learner.errors import ConfigurationError
 from learner.settings import load_settings
 from learner.storage.store import LocalStore
+from learner.wiring import take_training
 from learner.wiring.archive import build_receiving, build_sink
 
 INBOX = 'kind = "inbox"\nstore_by = "dimse"\n'
@@ -58,3 +60,30 @@ def test_certificates_that_cannot_be_used_are_named(tmp_path: Path, text: str, n
     settings = load_settings(tmp_path / "apprentice.toml")
     with closing(LocalStore(settings.node.data)) as store, pytest.raises(ConfigurationError, match=named):
         build_receiving(settings, store)
+
+
+def test_a_trainer_waits_until_that_of_a_killed_node_has_ended(tmp_path: Path) -> None:
+    old, stop, taken = LocalStore(tmp_path), threading.Event(), threading.Event()
+    old.take_training()
+
+    def begin() -> None:
+        with closing(LocalStore(tmp_path)) as store:
+            if take_training(store, stop):
+                taken.set()
+                stop.wait()
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    assert not taken.wait(0.5)
+    old.close()
+    assert taken.wait(30)
+    stop.set()
+    thread.join()
+
+
+def test_a_trainer_that_waits_can_be_stopped(tmp_path: Path) -> None:
+    with closing(LocalStore(tmp_path)) as old, closing(LocalStore(tmp_path)) as store:
+        old.take_training()
+        stop = threading.Event()
+        threading.Timer(0.3, stop.set).start()
+        assert not take_training(store, stop)

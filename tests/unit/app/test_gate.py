@@ -273,3 +273,24 @@ def test_an_example_without_drawn_voxels_is_not_held(stream: Stream) -> None:
     stream.add(empty)
     stream.run()
     assert stream.held == []
+
+
+def test_a_held_example_whose_file_is_damaged_costs_no_other_case(stream: Stream) -> None:
+    stream.play(TAKE[0], HOLD[0], HOLD[1])
+    lost = stream.held[0]
+    (stream.store.folder / "examples" / f"{lost:08d}.npz").write_bytes(b"damaged")
+    stream.play(HOLD[2], TAKE[1])
+    assert [job.state for job in stream.store.queries.jobs()] == ["done"] * 5
+    assert lost not in stream.held
+    assert stream.learned == [TAKE[0], TAKE[1]], "what was to be released is lost, and the cases after it are not"
+    assert not (stream.store.folder / "examples" / f"{lost:08d}.npz").exists()
+
+
+def test_a_damaged_record_of_an_earlier_round_costs_no_learn_job(stream: Stream) -> None:
+    stream.play(TAKE[0])
+    (record,) = (stream.store.folder / "rounds").iterdir()
+    record.write_bytes(b"damaged")
+    stream.add(example(TAKE[0], drawn=(1, 2, 3)), "more")
+    stream.run()
+    assert [job.state for job in stream.store.queries.jobs()] == ["done"] * 2
+    assert stream.learned == [TAKE[0], TAKE[0]]

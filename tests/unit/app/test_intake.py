@@ -81,7 +81,7 @@ def test_a_fault_in_the_middle_of_a_page_takes_in_nothing_of_it(store: LocalStor
     log = Log((series("9.1", "SEG", "a"), series("9.2", "SEG", "b")))
     original = store.jobs.add
 
-    def fail_second(kind: JobKind, round_id: int) -> None:
+    def fail_second(kind: JobKind, round_id: int, *_lane: str) -> None:
         if round_id == 2:
             raise MemoryError
         original(kind, round_id)

@@ -259,3 +259,16 @@ def test_a_trainer_that_lost_its_job_leaves_no_file_of_a_version(machine: Machin
     assert not list(machine.store.folder.glob("checkpoints/**/*.pt"))
     assert machine.learn().run_once()
     assert machine.weights() == ["a.0", "a.1", "a.2"]
+
+
+def test_a_job_that_ends_the_trainer_each_time_is_parked_and_the_next_is_done(machine: Machine) -> None:
+    machine.add("a")
+    for _death in range(5):
+        assert machine.store.jobs.claim(JobKind.LEARN, 120.0) is not None
+        machine.store.jobs.release_all(JobKind.LEARN)
+    machine.add("b")
+    learn = machine.learn()
+    assert [learn.run_once(), learn.run_once(), learn.run_once()] == [True, True, False]
+    assert machine.weights() == ["b.0", "b.1", "b.2"]
+    (parked,) = machine.store.queries.jobs("parked")
+    assert "ended 5 times" in parked.reason

@@ -17,6 +17,7 @@ from learner.app.results import ResultFile
 from learner.app.subject import NothingNew, SourceAwaited
 from learner.domain.case import Round, RoundState
 from learner.domain.job import JobKind
+from learner.errors import CorruptFile
 from learner.operations import retry_round
 from learner.ports import REFUSAL, CaseRecord
 from learner.storage.store import LocalStore
@@ -189,3 +190,49 @@ def test_an_unexpected_fault_is_tried_a_few_times_and_then_parked(scene: Scene) 
         assert scene.respond.run_once()
     assert scene.job == ("parked", "unexpected MemoryError; the log has the traceback of round 1")
     assert scene.state == "queued"
+
+
+def test_an_outage_costs_no_attempt_and_a_fault_after_it_is_no_last_one(scene: Scene) -> None:
+    scene.archive.outage = PacsUnavailable("archive", "no answer", "Start it.")
+    for _attempt in range(10):
+        scene.clock.time += 60
+        assert scene.respond.run_once()
+    scene.archive.outage = None
+    assert scene.job[0] == "ready"
+    scene.clock.time += 60
+    assert scene.respond.run_once()
+    assert scene.state == "answered"
+
+
+def test_pauses_grow_while_the_archive_is_down_and_are_never_the_same_twice(scene: Scene) -> None:
+    scene.archive.outage = PacsUnavailable("archive", "no answer", "Start it.")
+    pauses = []
+    for _attempt in range(12):
+        scene.clock.time += 100
+        assert scene.respond.run_once()
+        row = scene.store._database.row("SELECT not_before FROM jobs")
+        assert row is not None
+        pauses.append(row["not_before"] - scene.clock.time)
+    assert pauses[0] < 1.1
+    assert all(45 <= pause <= 60 for pause in pauses[-4:])
+    assert len(set(pauses)) == len(pauses)
+
+
+def test_a_job_that_ends_the_process_each_time_is_parked_and_can_be_retried(scene: Scene) -> None:
+    """Whatever memory it takes, no traceback is left: the process is gone, and the next one begins with the same job."""
+    for _death in range(3):
+        assert scene.store.jobs.claim(JobKind.RESPOND, 600.0) is not None
+        scene.store.jobs.release_all(JobKind.RESPOND)
+    assert scene.respond.run_once()
+    state, reason = scene.job
+    assert state == "parked"
+    assert "ended 3 times" in reason
+    retry_round(scene.store, scene.round_id)
+    assert scene.respond.run_once()
+    assert scene.state == "answered"
+
+
+def test_a_damaged_file_parks_the_job_with_its_remedy_at_once(scene: Scene) -> None:
+    scene.raises(CorruptFile("00000001.npz is damaged; restore the data folder from its backup"))
+    assert scene.respond.run_once()
+    assert scene.job == ("parked", "00000001.npz is damaged; restore the data folder from its backup")

@@ -162,3 +162,53 @@ def test_whoever_takes_the_folder_takes_up_what_a_killed_process_was_doing(store
     with pytest.raises(LeaseLost):
         store.jobs.finish(lost)
     store.close()
+
+
+def add_images(store: LocalStore, trigger: str, task: str = "liver") -> int:
+    with store.transaction():
+        case = store.records.case(task, "1.1", f"series of {trigger}")
+        round_id = store.records.open_round(trigger, "1.2", case_id=case.case_id, number=0)
+        assert round_id is not None
+        store.jobs.add(JobKind.RESPOND, round_id)
+    return round_id
+
+
+def test_a_drawing_is_answered_before_all_new_series_that_wait(store: LocalStore) -> None:
+    images = [add_images(store, f"images {number}") for number in range(1000)]
+    drawings = [add_round(store, "first drawing"), add_round(store, "second drawing")]
+    assert [claim(store).round_id for _ in range(4)] == [*drawings, *images[:2]]
+
+
+@pytest.mark.parametrize("many", ["liver", "spleen"])
+def test_models_take_turns_in_learning(store: LocalStore, many: str) -> None:
+    """A hundred cases of one task do not keep the one case of another waiting."""
+    for number in range(100):
+        add_round(store, f"many {number}", JobKind.LEARN, many)
+    late = [add_round(store, f"late {number}", JobKind.LEARN, task) for number, task in enumerate(["kidney", "prostate"])]
+    turn, seen = "", []
+    for _ in range(4):
+        job = store.jobs.claim(JobKind.LEARN, 10.0, turn)
+        assert job is not None
+        store.jobs.finish(job)
+        turn = job.lane
+        seen.append((job.lane, job.round_id))
+    assert {round_id for _, round_id in seen[:3]} == {1, *late}
+    assert seen[3][0] == many
+
+
+def test_answers_of_two_tasks_are_given_in_the_order_of_arrival(store: LocalStore) -> None:
+    rounds = [add_round(store, f"{task} {number}", task=task) for number in range(5) for task in ("liver", "spleen")]
+    assert [claim(store).round_id for _ in rounds] == rounds
+
+
+def test_what_is_drawn_on_one_study_is_answered_in_order_though_the_archive_is_away(store: LocalStore, clock: Hands) -> None:
+    first, second = (store.records.open_round(name, "1.2") for name in "ab")
+    other = store.records.open_round("c", "1.3")
+    for round_id, study in ((first, "1.1"), (second, "1.1"), (other, "1.9")):
+        assert round_id is not None
+        store.jobs.add(JobKind.RESPOND, round_id, study)
+    store.jobs.release(claim(store), clock.now() + 30, "archive down")
+    assert claim(store).round_id == other, "what waits for its next attempt keeps no other study waiting"
+    assert store.jobs.claim(JobKind.RESPOND, 10.0) is None, "the second drawing of the study comes after the first"
+    clock.time += 31
+    assert claim(store).round_id == first
