@@ -72,6 +72,7 @@ threads = 1
 {learning}
 [answer]
 threads = 1
+{answer}
 """
 
 
@@ -135,6 +136,7 @@ class RunningNode:
         store_by: how results are stored.
         pacs: more lines of section ``[pacs]``, and sections after it.
         learning: more lines of section ``[learning]``.
+        answer: more lines of section ``[answer]``.
         environment: more environment for the learner.
         task: the only task file.
         task_id: its name without ``.toml``.
@@ -149,6 +151,7 @@ class RunningNode:
     store_by: str = "rest"
     pacs: str = ""
     learning: str = ""
+    answer: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     task: str = TASK_FILE
     task_id: str = "prostate"
@@ -168,6 +171,7 @@ class RunningNode:
             dicom_port=self.orthanc.dicom_port,
             pacs=self.pacs,
             learning=self.learning,
+            answer=self.answer,
         )
         (self.folder / "apprentice.toml").write_text(text)
 
