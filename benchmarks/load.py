@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import signal
 import statistics
 import subprocess
@@ -29,7 +30,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -69,17 +70,6 @@ class Block:
     waiting: tuple[int, int] = (0, 0)
 
 
-@dataclass
-class Memory:
-    """Resident memory of learner and trainer in MiB, sampled twice a second.
-
-    Attributes:
-        peak: of each.
-    """
-
-    peak: dict[str, float] = field(default_factory=dict)
-
-
 @dataclass(frozen=True)
 class Result:
     """What was measured.
@@ -91,7 +81,7 @@ class Result:
         out_of_order: annotations that were answered before one that came earlier.
         answered: annotations that were answered.
         seconds: from the first block to the last answer.
-        memory: of learner and trainer.
+        peak_mb: most resident memory of learner and trainer in MiB, sampled twice a second.
     """
 
     alone: Sequence[Block]
@@ -100,7 +90,7 @@ class Result:
     out_of_order: int
     answered: int
     seconds: float
-    memory: Memory
+    peak_mb: dict[str, float]
 
     @property
     def ratio(self) -> float:
@@ -118,7 +108,7 @@ def rss_mb(pid: int) -> float:
 
 
 @contextmanager
-def sampled(node: RunningNode, memory: Memory) -> Iterator[None]:
+def sampled(node: RunningNode, peak_mb: dict[str, float]) -> Iterator[None]:
     """Samples memory meanwhile."""
     ended = threading.Event()
 
@@ -126,7 +116,7 @@ def sampled(node: RunningNode, memory: Memory) -> Iterator[None]:
         while not ended.wait(0.5):
             assert node.process is not None
             for name, pid in (("learner", node.process.pid), ("trainer", node.trainer_pid)):
-                memory.peak[name] = max(memory.peak.get(name, 0.0), rss_mb(pid))
+                peak_mb[name] = max(peak_mb.get(name, 0.0), rss_mb(pid))
 
     thread = threading.Thread(target=sample)
     thread.start()
@@ -166,6 +156,7 @@ def send_block(orthanc: LocalOrthanc, folder: Path, series: int, slices: int, si
     senders = [subprocess.Popen([*command, str(one)], env=environment, stdout=subprocess.DEVNULL) for one in folders]
     codes = [sender.wait() for sender in senders]
     seconds = time.perf_counter() - begin
+    shutil.rmtree(folder)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert codes == [0] * associations, f"senders ended with {codes}"
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
@@ -203,13 +194,14 @@ def measure(chosen: argparse.Namespace, folder: Path) -> Result:
     def make(**options: Any) -> LocalOrthanc:
         return LocalOrthanc(folder / "ours", credentials={"apprentice": "only-for-tests"}, **options)
 
-    memory, blocks = Memory(), {"alone": [], "ours": []}  # type: ignore[var-annotated]
+    peak_mb: dict[str, float] = {}
+    blocks: dict[str, list[Block]] = {"alone": [], "ours": []}
     alone = LocalOrthanc(folder / "alone", credentials={"apprentice": "only-for-tests"})
     with alone, running_node(folder / "node", make, steps=20, answer=f"image_cache_mb = {_CACHE_MB}") as node:
         drawings = annotate(node, chosen.annotations, chosen.slices, chosen.size)
         names = [node.instance_id(drawing) for drawing in drawings]
         begin = time.monotonic()
-        with sampled(node, memory):
+        with sampled(node, peak_mb):
             for number in range(chosen.blocks):
                 for name in ("alone", "ours") if number % 2 else ("ours", "alone"):
                     blocks[name].append(_one_block(chosen, node, alone, name, folder / "send" / f"{number}-{name}", names))
@@ -221,7 +213,7 @@ def measure(chosen: argparse.Namespace, folder: Path) -> Result:
         ends = [rounds[name].answered_at for name in names]
         node.orthanc.kill()
     out_of_order = sum(later < earlier for earlier, later in pairwise(ends))
-    return Result(blocks["alone"], blocks["ours"], sent - stored, out_of_order, len(ends), seconds, memory)
+    return Result(blocks["alone"], blocks["ours"], sent - stored, out_of_order, len(ends), seconds, peak_mb)
 
 
 def _one_block(
@@ -258,12 +250,11 @@ def show(result: Result, title: str) -> Table:
 
 def verdicts(result: Result) -> list[str]:
     """What counts, with its goal, in words."""
-    memory = result.memory
     return [
         f"throughput: {result.ratio:.2f} of Orthanc alone (goal: {GOAL} or more)",
         f"instances dropped: {result.dropped} (goal: 0)",
         f"annotations: {result.answered} answered in {result.seconds:.0f} s, {result.out_of_order} out of order (goal: 0)",
-        *(f"{name}: {memory.peak.get(name, 0):.0f} MiB at most (goal: {most} or less)" for name, most in _BOUNDS_MB.items()),
+        *(f"{name}: {result.peak_mb.get(name, 0):.0f} MiB at most (goal: {most} or less)" for name, most in _BOUNDS_MB.items()),
     ]
 
 

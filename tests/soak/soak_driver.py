@@ -173,8 +173,11 @@ class Player:
         return self._look.stage(self._act.trigger, self._replay)
 
     def _wait_for(self, moment: Moment) -> Moment | None:
-        """Goes on until something changes, and then for a while; kills at the moment. None once it is over."""
+        """Waits until something changes; near the moment looks closely for a while, and kills at it. None once it is over."""
         assert self._killer is not None
+        if _ORDER.index(self._stage()) < _ORDER.index(moment.stage) - 1:
+            self._watch.wait(0.05)
+            return moment
         end = time.monotonic() + _LINGER_S
         while True:
             stage = self._frozen_stage(moment)
