@@ -133,6 +133,7 @@ def run_trainer(settings: Settings) -> None:
     worker.start()
     stop.wait()
     worker.stop()
+    store.close()  # the next trainer may begin, while this process still takes its libraries down
 
 
 def take_training(store: LocalStore, stop: threading.Event) -> bool:

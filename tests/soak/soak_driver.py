@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -193,13 +195,14 @@ class Player:
                 return moment
 
     def _frozen_stage(self, moment: Moment) -> Stage:
-        """The stage, with the victim stopped while we look; it dies if the moment has come."""
-        pid = self._pid(moment.victim)
-        if not pid:
-            return self._stage()
+        """The stage; where the moment seems to have come, the victim is stopped, looked at again, and dies if it is so."""
+        stage, pid = self._stage(), self._pid(moment.victim)
+        if stage is not moment.stage or not pid:
+            return stage
         os.kill(pid, signal.SIGSTOP)
         try:
-            stage = self._stage()
+            with contextlib.suppress(sqlite3.OperationalError):  # stopped in the middle of a commit: nobody can read then
+                stage = self._stage()
             if stage is moment.stage:
                 self._kill(moment.victim, named=True)
         finally:
