@@ -122,7 +122,7 @@ def time_store(node: LocalOrthanc, files: list[bytes], sender: str, folder: Path
     """One series sent to ``node``."""
     for number, file in enumerate(files):
         (folder / f"{number:04}.dcm").write_bytes(file)
-    cpu, begin = _cpu_seconds(node), time.perf_counter()
+    cpu, begin = cpu_seconds(node), time.perf_counter()
     if sender == "own":
         send(files, node.dicom_address)
     else:
@@ -134,10 +134,10 @@ def time_store(node: LocalOrthanc, files: list[bytes], sender: str, folder: Path
             stdout=subprocess.DEVNULL,
         )
     seconds = time.perf_counter() - begin
-    return Run(len(files) / seconds, 1000 * (_cpu_seconds(node) - cpu) / len(files))
+    return Run(len(files) / seconds, 1000 * (cpu_seconds(node) - cpu) / len(files))
 
 
-def _cpu_seconds(node: LocalOrthanc) -> float:
+def cpu_seconds(node: LocalOrthanc) -> float:
     """User and system time of its process (proc(5), fields 14 and 15 of stat)."""
     after_name = Path(f"/proc/{node.pid}/stat").read_text("utf-8").rpartition(")")[2].split()
     return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")

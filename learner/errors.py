@@ -6,7 +6,8 @@
     ├── ConfigurationError     a setting is wrong: names the file and the key
     ├── StoreError             the learner's own store cannot be used
     │   ├── StoreUnavailable   not for now: the disk is full, read-only, broken; nothing is lost, it is tried again
-    │   └── CorruptFile        a file does not have the hash that was recorded
+    │   ├── CorruptFile        a file does not have the hash that was recorded
+    │   └── FolderInUse        another process works on the data folder
     └── LeaseLost              another worker has taken the job over
 
 What archives and DICOM objects do wrong is :class:`dicom_io.errors.DicomIoError`.
@@ -33,6 +34,10 @@ class StoreUnavailable(StoreError):
 
 class CorruptFile(StoreError):
     """A file of the store does not have the hash that was recorded for it."""
+
+
+class FolderInUse(StoreError):
+    """Another process works on the data folder."""
 
 
 class LeaseLost(ApprenticeError):

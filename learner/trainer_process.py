@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import structlog
@@ -17,6 +18,8 @@ _log = structlog.get_logger(__name__)
 NICENESS = 10
 """Added to the trainer's niceness: where cores are scarce, answers come first."""
 _STOP_S = 20.0
+_HEALTHY_S = 60.0
+"""A trainer that lived for so long was none that fails at its start: the pause before the next begins small again."""
 
 
 class TrainerProcess:
@@ -61,11 +64,12 @@ class TrainerProcess:
     def _supervise(self) -> None:
         failures = 0
         while not self._stop.is_set():
+            began = time.monotonic()
             self._process = self._spawn()
             code = self._wait()
             if self._stop.is_set():
                 return
-            failures += 1
+            failures = 1 if time.monotonic() - began >= _HEALTHY_S else failures + 1
             self.restarts += 1
             _log.error("trainer ended, starting it again", exit_code=code, restarts=self.restarts)
             self._stop.wait(backoff_s(failures))

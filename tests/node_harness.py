@@ -69,8 +69,10 @@ folder = "tasks"
 [learning]
 steps = {steps}
 threads = 1
+{learning}
 [answer]
 threads = 1
+{answer}
 """
 
 
@@ -134,6 +136,8 @@ class RunningNode:
         store_by: how results are stored.
         pacs: more lines of section ``[pacs]``, and sections after it.
         archive_url: where the learner looks for the archive's REST interface, if something stands before it.
+        learning: more lines of section ``[learning]``.
+        answer: more lines of section ``[answer]``.
         environment: more environment for the learner.
         task: the only task file.
         task_id: its name without ``.toml``.
@@ -148,6 +152,8 @@ class RunningNode:
     store_by: str = "rest"
     pacs: str = ""
     archive_url: str = ""
+    learning: str = ""
+    answer: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     task: str = TASK_FILE
     task_id: str = "prostate"
@@ -166,6 +172,8 @@ class RunningNode:
             store_by=self.store_by,
             dicom_port=self.orthanc.dicom_port,
             pacs=self.pacs,
+            learning=self.learning,
+            answer=self.answer,
         )
         (self.folder / "apprentice.toml").write_text(text)
 
@@ -227,8 +235,18 @@ class RunningNode:
         wait_for(lambda: self.archive.find_series(uid).is_stable, "the series to be stable")
         return read_series(files)
 
+    @property
+    def trainer_pid(self) -> int:
+        """Process number of the trainer; 0 while there is none."""
+        assert self.process is not None
+        found = []
+        for path in Path(f"/proc/{self.process.pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [pid for pid in path.read_text().split() if b"trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        return int(found[0]) if found else 0
+
     def rounds(self) -> list[Any]:
-        return list(reversed(self.store.queries.rounds()))
+        return list(reversed(self.store.queries.rounds(limit=100_000)))
 
     def round_of(self, file: bytes) -> Any:
         """The round of an annotation object, or None before it was taken in."""
@@ -292,6 +310,14 @@ def label_map_on_grid(nifti: Path, affine_lps: np.ndarray, shape: tuple[int, int
 
 def reader(images: ImageSeries, truth_DHW: np.ndarray) -> Reader:
     return Reader(images, truth_DHW, SEGMENTS)
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, though nobody may have asked for its status yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def now() -> datetime:

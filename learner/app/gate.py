@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import structlog
+
 from dicom_io.annotation import Plane
 from learner.app.serving import LoadNetwork
 from learner.domain.case import PRUNED
@@ -21,6 +23,8 @@ from learner.domain.gate import CaseScore, Verdict, decide, deficits_of, score_c
 from learner.domain.planes import drawn_voxels, without_planes
 from learner.errors import CorruptFile
 from learner.ports import Lesson, Network, Store
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,8 @@ class Gate:
         for lesson in lessons:
             try:
                 example = self._store.files.get_example(lesson.round_id)
-            except CorruptFile:
+            except CorruptFile as error:
+                _log.error("held example lost, no version is judged by it", round=lesson.round_id, reason=str(error))
                 continue
             if not isinstance(example, Withdrawal):
                 found.append(Evidence(lesson.round_id, example))
@@ -136,7 +141,11 @@ class Gate:
         elif example.task_id in cleared:
             return []
         else:
-            fresh = without_planes(example.annotation, self._planes_before(lesson, example))
+            try:
+                fresh = without_planes(example.annotation, self._planes_before(lesson, example))
+            except CorruptFile as error:
+                _log.error("record of a round lost, its case judges no version", round=lesson.round_id, reason=str(error))
+                return []
         if not drawn_voxels(fresh).any():
             return []
         return [Evidence(lesson.round_id, replace(example, annotation=fresh), whole=False)]

@@ -234,13 +234,16 @@ class Intake:
     def _open(
         self, trigger_uid: str, series_uid: str, *, case_id: int | None = None, number: int | None = None, study: str = ""
     ) -> int:
-        """A round and its job. The study is noted where the case is not known yet: who has it open is told of the round."""
+        """A round and its job. Annotations come with their study: what is drawn on it is answered in the order of arrival.
+
+        The study is noted, too, as the case is not known yet: who has it open is told of the round.
+        """
         round_id = self._store.records.open_round(trigger_uid, series_uid, case_id=case_id, number=number)
         if round_id is None:
             return self._reopen(trigger_uid)
         if study:
             self._store.records.note_facts(round_id, study_instance_uid=study)
-        self._store.jobs.add(JobKind.RESPOND, round_id)
+        self._store.jobs.add(JobKind.RESPOND, round_id, study)
         _log.info("trigger taken in", round=round_id, series=series_uid, kind="images" if number == 0 else "annotation")
         return 1
 

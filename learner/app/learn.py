@@ -88,7 +88,7 @@ class _Work:
 
 
 class Learn:
-    """Takes learn jobs one after the other.
+    """Takes learn jobs one after the other; models that have any take turns.
 
     The trainer of a model stays in memory between jobs. When a job fails or is preempted, it is thrown away and restored from
     the head, so that a job that is done again starts from the same state and gives the same weights. The same holds where a
@@ -192,7 +192,8 @@ class Learn:
     def _take(self, job: Job, model_id: str, example: Example) -> None:
         """Learns from an example, or holds it back and learns from one that was; a version is judged, and all is recorded."""
         placement = self._gate.place(model_id, job.round_id, example)
-        lesson, round_id = (None, job.round_id) if placement.lesson.held else (example, job.round_id)
+        lesson: Example | None = None if placement.lesson.held else example
+        round_id = job.round_id
         if placement.released is not None:
             lesson, round_id = self._released(placement.released)
         work = self._begin(job, model_id, {example.task_id: example.label_count}, round_id)
@@ -208,13 +209,15 @@ class Learn:
             self._judge(work, held)
         self._record(work, placement)
 
-    def _released(self, lesson: Lesson) -> tuple[Example, int]:
+    def _released(self, lesson: Lesson) -> tuple[Example | None, int]:
+        """The example of a case that is held no longer; None if its file is damaged, which costs no other case."""
         try:
             example = self._store.files.get_example(lesson.round_id)
-        except CorruptFile:
-            if lesson in self._store.lessons.of_model(lesson.model_id):
-                raise
-            raise Preempted from None  # its study was forgotten meanwhile, or it was held for too long
+        except CorruptFile as error:
+            if lesson not in self._store.lessons.of_model(lesson.model_id):
+                raise Preempted from None  # its study was forgotten meanwhile, or it was held for too long
+            _log.error("example lost, nothing is learned of it", round=lesson.round_id, reason=str(error))
+            return None, lesson.round_id
         assert isinstance(example, Example), "what was taken back is held no longer"
         return example, lesson.round_id
 
@@ -285,7 +288,7 @@ class Learn:
         store, job = self._store, work.job
         before = store.lessons.of_model(work.model_id)
         with store.transaction():
-            store.jobs.renew(job, self._settings.lease_s)
+            store.jobs.renew(job, self._settings.lease_s)  # before a file is written that nobody would record
             if self._is_outdated(work):
                 raise Preempted
             checkpoint = self._added(work)

@@ -28,7 +28,7 @@ from learner.domain.case import Round, RoundEvent, RoundState
 from learner.domain.job import Job, JobKind
 from learner.domain.result_kinds import PREDICTION
 from learner.domain.trigger import instance_of, withdrawn_round
-from learner.errors import LeaseLost, StoreUnavailable
+from learner.errors import CorruptFile, LeaseLost, StoreUnavailable
 from learner.ports import Clock, ResultRecord, Store
 
 _log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class RespondSettings:
 
 
 class Respond:
-    """Answers triggers one after the other, oldest first.
+    """Answers triggers one after the other, oldest first; readers' before images on which nothing is drawn.
 
     Args:
         archive: where objects are read, and superseded results deleted.
@@ -121,6 +121,9 @@ class Respond:
         except PacsRefused as error:
             self._store.jobs.park(job, str(error))
             _log.error("archive refused, job parked", round=job.round_id, reason=str(error))
+        except CorruptFile as error:
+            self._store.jobs.park(job, str(error))
+            _log.error("file of the data folder damaged, job parked", round=job.round_id, reason=str(error))
         except Exception as error:
             retry_or_park(self._store.jobs, job, error, self._clock.now(), self._settings.attempts)
 

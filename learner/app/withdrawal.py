@@ -54,7 +54,7 @@ def take_back(store: Store, round_: Round, reader: str | None = None) -> bool:
         for same in store.records.unchanged_of(round_.case_id):
             store.records.apply(same.round_id, RoundEvent.KNOWLEDGE_LOST, reason="")
             store.jobs.reopen(JobKind.RESPOND, same.round_id)
-        store.jobs.add(JobKind.RESPOND, opened)
+        store.jobs.add(JobKind.RESPOND, opened, store.records.find_case(round_.case_id).study_instance_uid)
     _log.info("drawing is withdrawn", round=round_.round_id, opened=opened)
     return True
 

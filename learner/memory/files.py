@@ -6,9 +6,7 @@ import hashlib
 import io
 import json
 import mmap
-import os
 import struct
-import tempfile
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -18,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from dicom_io.whole_files import write_whole
 from learner.domain.example import Example
 from learner.domain.proxy import ProxyMask
 from learner.errors import CorruptFile, StoreError
@@ -134,29 +133,11 @@ class ExampleFiles:
         name = hashlib.sha256(content).hexdigest() + _SUFFIX
         target = self._folder / name
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
             if not target.exists():
-                self._place(content, target)
+                write_whole(target, content)
         except OSError as error:
             raise unavailable(error, self._folder) or StoreError(f"the replay memory cannot be written: {error}") from error
         return name, len(content)
-
-    def _place(self, content: bytes, target: Path) -> None:
-        descriptor, aside = tempfile.mkstemp(dir=self._folder, suffix=".part")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(aside).replace(target)
-        except OSError:
-            Path(aside).unlink(missing_ok=True)
-            raise
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def open(self, name: str) -> StoredExample:
         """The example of a file, mapped. Its hash is checked the first time that this object opens it.

@@ -124,9 +124,11 @@ class SqliteJobs:
             self.add(kind, round_id, lane)
             return True
 
-    def release_all(self) -> None:
-        """Makes leased jobs ready again; for a process that knows that nobody else works on the store."""
-        self._db.run("UPDATE jobs SET state = ?, lease = '' WHERE state = ?", (JobState.READY, JobState.LEASED))
+    def release_all(self, kind: JobKind) -> None:
+        """Makes leased jobs of a kind ready again; for a process that knows that nobody else works on them."""
+        self._db.run(
+            "UPDATE jobs SET state = ?, lease = '' WHERE kind = ? AND state = ?", (JobState.READY, kind, JobState.LEASED)
+        )
 
     def pending(self, kind: JobKind, *, of_readers: bool = False) -> int:
         """See :meth:`learner.ports.Jobs.pending`."""

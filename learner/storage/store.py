@@ -6,6 +6,7 @@ import time
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
+from learner.domain.job import JobKind
 from learner.errors import StoreError
 from learner.ports import Clock
 from learner.storage.accounts import KeyedHash, SqliteAccounts
@@ -22,7 +23,7 @@ from learner.storage.overview import Overview
 from learner.storage.queries import Queries
 from learner.storage.records import SqliteRecords
 from learner.storage.sessions import SqliteSessions
-from learner.storage.sweep import OF_ANSWERS, FolderLock, sweep
+from learner.storage.sweep import FolderLock, sweep_answers, sweep_training
 
 
 class SystemClock:
@@ -64,10 +65,25 @@ class LocalStore:
         self.forgotten = SqliteForgotten(self._database, clock)
         self.overview = Overview(self._database)
         take_over_history(self._database, self.audit)
-        self._lock: FolderLock | None = None
+        self._locks: list[FolderLock] = []
 
     def take(self) -> int:
-        """Takes the folder for this process alone, and removes what a killed one left behind; its jobs are ready again.
+        """Takes the folder for this node alone, and removes what a killed one left behind; its respond jobs are ready again.
+
+        Returns:
+            Number of files removed.
+
+        Raises:
+            FolderInUse: if another node has it.
+        """
+        self._locks.append(FolderLock(self.folder))
+        with suppress(StoreError):  # what a killed process had blanked out goes from the log now, or with the next purge
+            self._database.empty_log()
+        self.jobs.release_all(JobKind.RESPOND)
+        return sweep_answers(self._database, self.folder)
+
+    def take_training(self) -> int:
+        """Takes training for this process alone, and removes what a killed trainer left behind; its jobs are ready again.
 
         So are files of versions that are more than ``keep_checkpoints`` allows now.
 
@@ -75,18 +91,19 @@ class LocalStore:
             Number of files removed.
 
         Raises:
-            StoreError: if another process has it.
+            FolderInUse: if another trainer has it, such as that of a node that was killed a moment ago.
         """
-        self._lock = FolderLock(self.folder)
-        with suppress(StoreError):  # what a killed process had blanked out goes from the log now, or with the next purge
-            self._database.empty_log()
-        self.jobs.release_all()
+        self._locks.append(FolderLock(self.folder, "trainer"))
+        for kind in JobKind:
+            if kind is not JobKind.RESPOND:
+                self.jobs.release_all(kind)
+        removed = sweep_training(self._database, self.folder)
         self.checkpoints.prune_all()
-        return sweep(self._database, self.folder)
+        return removed
 
     def remove_leftovers(self) -> int:
         """See :meth:`learner.ports.Store.remove_leftovers`."""
-        return sweep(self._database, self.folder, OF_ANSWERS)
+        return sweep_answers(self._database, self.folder)
 
     def scrub(self) -> None:
         """See :meth:`learner.ports.Store.scrub`."""
@@ -102,7 +119,6 @@ class LocalStore:
 
     def close(self) -> None:
         """Closes this thread's connection and gives the folder free."""
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        while self._locks:
+            self._locks.pop().release()
         self._database.close()

@@ -1,27 +1,27 @@
-"""One node a data folder, and no file in it that nothing refers to."""
+"""One node and one trainer a data folder, and no file in it that nothing refers to."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
-from learner.errors import StoreError
+from learner.errors import FolderInUse
 from learner.storage.database import Database
 from learner.storage.disk import on_disk
 
 
 class FolderLock:
-    """Exclusive use of a data folder, for as long as this process lives.
+    """Exclusive use of a data folder, or of a part of it, for as long as this process lives.
 
     Args:
         folder: the data folder.
         role: what there is one of.
 
     Raises:
-        StoreError: if another process has it.
+        FolderInUse: if another process has it.
     """
 
     def __init__(self, folder: Path, role: Literal["node", "trainer"] = "node") -> None:
@@ -32,55 +32,68 @@ class FolderLock:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._file)
-            raise StoreError(
+            raise FolderInUse(
                 f"{folder} is in use by another {role}; stop that one, or give this one another folder (node.data)"
             ) from None
 
     def release(self) -> None:
-        """Gives the folder free."""
+        """Gives it free."""
         os.close(self._file)
 
 
-ALL = ("outbox", "examples", "rounds", "checkpoints")
-"""Folders in which each file is named by a record, or goes."""
-OF_ANSWERS = ("outbox", "examples", "rounds")
-"""Those that answers are written to, by one thread; the others are the trainer's."""
+def sweep_answers(database: Database, folder: Path) -> int:
+    """Removes what a killed node left behind: answers half written, and whole ones that were never recorded.
 
-
-def sweep(database: Database, folder: Path, names: Collection[str] = ALL) -> int:
-    """Removes what a killed process left behind: files half written, and whole ones that no record names, or no more.
-
-    Args:
-        database: the records.
-        folder: the data folder.
-        names: folders below it; nothing else may write to them meanwhile.
+    Call it while nothing else answers.
 
     Returns:
         Number of files removed.
     """
-    removed = 0
-    for path in _leftovers(database, folder, names):
-        path.unlink(missing_ok=True)
-        removed += 1
-    return removed
-
-
-def _leftovers(database: Database, folder: Path, names: Collection[str]) -> Iterator[Path]:
     unsent = {row["path"] for row in database.rows("SELECT path FROM results WHERE sent_at IS NULL")}
     learning = {
-        f"examples/{row['round_id']:08d}.npz"
-        for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state <> 'done'")
+        _example(row["round_id"]) for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state <> 'done'")
     }
-    held = {f"examples/{row['round_id']:08d}.npz" for row in database.rows("SELECT round_id FROM lessons WHERE held")}
     rounds = {
         f"rounds/{row['round_id']:08d}.npz"
         for row in database.rows(
             "SELECT round_id FROM rounds WHERE state IN ('computed', 'answered') AND json_extract(facts, '$.pruned') IS NULL"
         )
     }
+    wanted = unsent | learning | _held(database) | rounds  # what is held is asked last: a job that ends meanwhile may hold it
+    return _remove(path for name in ("outbox", "examples", "rounds") for path in _unwanted(folder, name, wanted))
+
+
+def sweep_training(database: Database, folder: Path) -> int:
+    """Removes what a killed trainer left behind: files half written, versions never recorded, examples that it is done with.
+
+    Call it while nothing else trains; answers may be given meanwhile.
+
+    Returns:
+        Number of files removed.
+    """
     checkpoints = {row["path"] for row in database.rows("SELECT path FROM checkpoints WHERE kept")}
-    wanted = unsent | learning | held | rounds | checkpoints
-    for name in names:
-        for path in (folder / name).rglob("*"):
-            if path.is_file() and path.relative_to(folder).as_posix() not in wanted:
-                yield path
+    done = {
+        _example(row["round_id"]) for row in database.rows("SELECT round_id FROM jobs WHERE kind = 'learn' AND state = 'done'")
+    }
+    learned = (folder / name for name in done - _held(database) if (folder / name).exists())
+    return _remove([*_unwanted(folder, "checkpoints", checkpoints), *learned, *(folder / "replay").rglob("*.part")])
+
+
+def _held(database: Database) -> set[str]:
+    return {_example(row["round_id"]) for row in database.rows("SELECT round_id FROM lessons WHERE held")}
+
+
+def _example(round_id: int) -> str:
+    return f"examples/{round_id:08d}.npz"
+
+
+def _unwanted(folder: Path, name: str, wanted: set[str]) -> Iterator[Path]:
+    return (p for p in (folder / name).rglob("*") if p.is_file() and p.relative_to(folder).as_posix() not in wanted)
+
+
+def _remove(paths: Iterable[Path]) -> int:
+    removed = 0
+    for path in paths:
+        path.unlink(missing_ok=True)
+        removed += 1
+    return removed

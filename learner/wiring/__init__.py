@@ -39,7 +39,7 @@ from learner.app.worker import Worker
 from learner.domain.contract import ContractNames
 from learner.domain.gate import Verdict
 from learner.domain.task import Task
-from learner.errors import ConfigurationError, StoreError, StoreUnavailable
+from learner.errors import ConfigurationError, FolderInUse, StoreUnavailable
 from learner.guidance import make_guidance_rule
 from learner.memory.files import ExampleFiles
 from learner.memory.replay import ReplayMemory
@@ -51,7 +51,6 @@ from learner.propagation.memory import clear_memories
 from learner.settings import ContractSettings, LearningSettings, Settings, load_tasks
 from learner.storage.disk import shortage
 from learner.storage.store import LocalStore, SystemClock
-from learner.storage.sweep import FolderLock
 from learner.trainer_process import TrainerProcess, stop_with_parent
 from learner.wiring.archive import build_receiving, build_sink
 
@@ -154,7 +153,8 @@ def run_trainer(settings: Settings) -> None:
     stop = threading.Event()
     stop_with_parent(stop)
     store = build_store(settings)
-    lock = _only_trainer(settings.node.data, stop)
+    if not take_training(store, stop):
+        return
     learn_settings = LearnSettings(settings.learning.steps, attempts=settings.answer.attempts)
     factory, gate = trainer_factory(settings, build_tasks(settings, store)), build_gate(settings, store)
     room, key = partial(shortage, settings.node.data, settings.node.min_free_mb), case_key(settings.node.data)
@@ -163,22 +163,25 @@ def run_trainer(settings: Settings) -> None:
     worker.start()
     stop.wait()
     worker.stop()
-    if lock is not None:
-        lock.release()
+    store.close()  # the next trainer may begin, while this process still takes its libraries down
 
 
-def _only_trainer(folder: Path, stop: threading.Event) -> FolderLock | None:
-    """The right to learn in a data folder, waited for while another trainer has it: one of a killed node may end its step."""
+def take_training(store: LocalStore, stop: threading.Event) -> bool:
+    """Takes training for this process, once the trainer of a node that was killed has ended; says whether it has it."""
     told = False
     while not stop.is_set():
         try:
-            return FolderLock(folder, "trainer")
-        except StoreError as error:
+            removed = store.take_training()
+        except FolderInUse:
             if not told:
-                _log.warning("learning waits for another trainer", reason=str(error))
+                _log.warning("learning waits for another trainer")
             told = True
             stop.wait(0.2)
-    return None
+            continue
+        if removed:
+            _log.info("files of an interrupted trainer removed", files=removed)
+        return True
+    return False
 
 
 def build_gate(settings: Settings, store: LocalStore) -> Gate:

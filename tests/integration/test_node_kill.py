@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from node_harness import TRAINED_S, RunningNode, now, phantom, reader, running_node, wait_for
+from node_harness import TRAINED_S, RunningNode, is_gone, now, phantom, reader, running_node, wait_for
 
 from dicom_io.read_series import read_series
 from learner.demo.orthanc import LocalOrthanc
@@ -69,17 +69,17 @@ def test_a_trainer_that_is_killed_is_started_again(tmp_path: Path, make_orthanc:
     with running_node(tmp_path, make_orthanc) as node:
         before = wait_for(lambda: node.get("/status"), "the status")
         assert before["node"]["trainer_alive"]
-        trainer = _child(node)
+        trainer = node.trainer_pid
         os.kill(trainer, signal.SIGKILL)
         wait_for(lambda: node.get("/status")["node"]["trainer_restarts"] == 1, "the restart to be counted")
-        wait_for(lambda: node.get("/status")["node"]["trainer_alive"] and _child(node) != trainer, "a new trainer")
+        wait_for(lambda: node.get("/status")["node"]["trainer_alive"] and node.trainer_pid != trainer, "a new trainer")
 
 
 def test_the_trainer_ends_with_its_parent(tmp_path: Path, make_orthanc: Callable[..., LocalOrthanc]) -> None:
     with running_node(tmp_path, make_orthanc) as node:
-        trainer = wait_for(lambda: _child(node), "the trainer")
+        trainer = wait_for(lambda: node.trainer_pid, "the trainer")
         node.kill()
-        wait_for(lambda: not Path(f"/proc/{trainer}/cmdline").exists() or _zombie(trainer), "the trainer's end", 90)
+        wait_for(lambda: is_gone(trainer), "the trainer's end", 90)
 
 
 def test_orthanc_killed_between_last_instance_and_stability(tmp_path: Path, make_orthanc: Callable[..., LocalOrthanc]) -> None:
@@ -146,19 +146,3 @@ def test_orthanc_down_while_an_answer_is_due(tmp_path: Path, make_orthanc: Calla
         node.answered(drawing)
         one_answer_each(node)
         assert len(node.objects("prediction", images)) == 1
-
-
-def _child(node: RunningNode) -> int:
-    assert node.process is not None
-    children = Path(f"/proc/{node.process.pid}/task/{node.process.pid}/children")
-    threads = Path(f"/proc/{node.process.pid}/task").glob("*/children")
-    pids = [int(pid) for path in {children, *threads} for pid in path.read_text().split()]
-    trainers = [pid for pid in pids if b"trainer" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-    return trainers[0] if trainers else 0
-
-
-def _zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except FileNotFoundError:
-        return True

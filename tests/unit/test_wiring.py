@@ -18,8 +18,7 @@ from dicom_io.pacs.port import SeriesStatus
 from learner.errors import ConfigurationError
 from learner.settings import load_settings
 from learner.storage.store import LocalStore
-from learner.storage.sweep import FolderLock
-from learner.wiring import _only_trainer, build_housekeeping, build_node
+from learner.wiring import build_housekeeping, build_node, take_training
 from learner.wiring.archive import build_receiving, build_sink
 
 INBOX = 'kind = "inbox"\nstore_by = "dimse"\n'
@@ -64,31 +63,6 @@ def test_certificates_that_cannot_be_used_are_named(tmp_path: Path, text: str, n
     settings = load_settings(tmp_path / "apprentice.toml")
     with closing(LocalStore(settings.node.data)) as store, pytest.raises(ConfigurationError, match=named):
         build_receiving(settings, store)
-
-
-def test_a_second_trainer_waits_until_the_first_is_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    first = FolderLock(tmp_path, "trainer")
-
-    class Stop(threading.Event):
-        """Each wait is one look; at the third the first trainer ends."""
-
-        looks = 0
-
-        def wait(self, timeout: float | None = None) -> bool:
-            assert timeout is not None
-            self.looks += 1
-            if self.looks == 3:
-                first.release()
-            return False
-
-    stop = Stop()
-    lock = _only_trainer(tmp_path, stop)
-    assert lock is not None
-    assert stop.looks == 3
-    assert capsys.readouterr().out.count("learning waits for another trainer") == 1
-    stop.set()
-    assert _only_trainer(tmp_path, stop) is None
-    lock.release()
 
 
 def test_an_inbox_that_deletes_to_make_room_makes_nothing_forgotten(tmp_path: Path) -> None:
@@ -140,3 +114,30 @@ def test_the_node_s_own_spool_and_replay_memories_forget_too(tmp_path: Path) -> 
             assert housekeeping.purge.run_once()
             assert list(inbox.scan()) == []
             assert not damaged.exists()
+
+
+def test_a_trainer_waits_until_that_of_a_killed_node_has_ended(tmp_path: Path) -> None:
+    old, stop, taken = LocalStore(tmp_path), threading.Event(), threading.Event()
+    old.take_training()
+
+    def begin() -> None:
+        with closing(LocalStore(tmp_path)) as store:
+            if take_training(store, stop):
+                taken.set()
+                stop.wait()
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    assert not taken.wait(0.5)
+    old.close()
+    assert taken.wait(30)
+    stop.set()
+    thread.join()
+
+
+def test_a_trainer_that_waits_can_be_stopped(tmp_path: Path) -> None:
+    with closing(LocalStore(tmp_path)) as old, closing(LocalStore(tmp_path)) as store:
+        old.take_training()
+        stop = threading.Event()
+        threading.Timer(0.3, stop.set).start()
+        assert not take_training(store, stop)

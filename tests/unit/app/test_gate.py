@@ -70,7 +70,7 @@ def test_what_is_released_is_learned_from_and_nothing_is_lost(stream: Stream) ->
     assert len(stream.held) == 2
     kept = {int(path.stem) for path in (stream.store.folder / "examples").iterdir()}
     assert kept == set(stream.held), "held examples stay on disk, and no others"
-    assert stream.store.take() == 0, "nor does a restart take them for leftovers"
+    assert (stream.store.take(), stream.store.take_training()) == (0, 0), "nor does a restart take them for leftovers"
 
 
 def test_the_oldest_case_of_the_largest_site_is_released(stream: Stream) -> None:
@@ -246,10 +246,10 @@ def test_one_decision_wherever_the_trainer_dies(tmp_path: Path, monkeypatch: pyt
                 try:
                     stream.run()
                 except Killed:
-                    stream.store.take()
+                    stream.store.take_training()
                     stream.learn = stream.new_process()
                     stream.run()
-                    stream.store._lock.release()  # type: ignore[union-attr]
+                    stream.store.close()
         return stream, calls
 
     whole, count = story(tmp_path / "whole", -1)
@@ -259,7 +259,6 @@ def test_one_decision_wherever_the_trainer_dies(tmp_path: Path, monkeypatch: pyt
     for at in range(1, count + 1):
         stream, _ = story(tmp_path / str(at), at)
         assert (stream.learned, stream.states, stream.held, _gates(stream)) == expected, f"died at call {at}"
-        stream.store.take()
         assert {int(path.stem) for path in (stream.store.folder / "examples").iterdir()} == set(stream.held)
         stream.store.close()
 
@@ -274,3 +273,24 @@ def test_an_example_without_drawn_voxels_is_not_held(stream: Stream) -> None:
     stream.add(empty)
     stream.run()
     assert stream.held == []
+
+
+def test_a_held_example_whose_file_is_damaged_costs_no_other_case(stream: Stream) -> None:
+    stream.play(TAKE[0], HOLD[0], HOLD[1])
+    lost = stream.held[0]
+    (stream.store.folder / "examples" / f"{lost:08d}.npz").write_bytes(b"damaged")
+    stream.play(HOLD[2], TAKE[1])
+    assert [job.state for job in stream.store.queries.jobs()] == ["done"] * 5
+    assert lost not in stream.held
+    assert stream.learned == [TAKE[0], TAKE[1]], "what was to be released is lost, and the cases after it are not"
+    assert not (stream.store.folder / "examples" / f"{lost:08d}.npz").exists()
+
+
+def test_a_damaged_record_of_an_earlier_round_costs_no_learn_job(stream: Stream) -> None:
+    stream.play(TAKE[0])
+    (record,) = (stream.store.folder / "rounds").iterdir()
+    record.write_bytes(b"damaged")
+    stream.add(example(TAKE[0], drawn=(1, 2, 3)), "more")
+    stream.run()
+    assert [job.state for job in stream.store.queries.jobs()] == ["done"] * 2
+    assert stream.learned == [TAKE[0], TAKE[0]]

@@ -81,7 +81,7 @@ def test_a_fault_in_the_middle_of_a_page_takes_in_nothing_of_it(store: LocalStor
     log = Log((series("9.1", "SEG", "a"), series("9.2", "SEG", "b")))
     original = store.jobs.add
 
-    def fail_second(kind: JobKind, round_id: int) -> None:
+    def fail_second(kind: JobKind, round_id: int, *_lane: str) -> None:
         if round_id == 2:
             raise MemoryError
         original(kind, round_id)
@@ -102,6 +102,27 @@ def test_reconciliation_finds_what_the_log_lost(store: LocalStore) -> None:
     assert taking.catch_up() == 0
     assert taking.reconcile() == 1
     assert taking.reconcile() == 0
+
+
+def test_a_drawing_that_comes_after_a_thousand_new_series_is_answered_first(store: LocalStore) -> None:
+    _served(store)
+    pages = [tuple(series(f"5.{page}.{n}", "MR", f"{page}-{n}a", f"{page}-{n}b") for n in range(100)) for page in range(10)]
+    intake(store, Log(*pages, (series("9.1", "SEG", "a"),))).catch_up()
+    job = store.jobs.claim(JobKind.RESPOND, 10.0)
+    assert job is not None
+    assert store.records.find_round(job.round_id).trigger_uid == "a"
+    assert store.jobs.pending(JobKind.RESPOND) == 1001
+
+
+def test_what_is_drawn_on_one_study_is_answered_one_after_the_other(store: LocalStore) -> None:
+    intake(store, Log((series("9.1", "SEG", "a"), series("9.2", "SEG", "b")))).catch_up()
+    first = store.jobs.claim(JobKind.RESPOND, 10.0)
+    assert first is not None
+    assert store.jobs.claim(JobKind.RESPOND, 10.0) is None
+    store.jobs.finish(first)
+    second = store.jobs.claim(JobKind.RESPOND, 10.0)
+    assert second is not None
+    assert [first.round_id, second.round_id] == [1, 2]
 
 
 def test_images_wait_until_they_are_stable(store: LocalStore) -> None:

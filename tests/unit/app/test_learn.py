@@ -273,3 +273,28 @@ def test_nothing_is_to_be_forgotten_before_anything_was_learned(tmp_path: Path) 
     assert machine.learn().run_once()
     assert machine.store.checkpoints.head("liver") is None
     assert [job.state for job in machine.store.queries.jobs_of(round_id)] == ["done"]
+
+
+def test_a_trainer_that_lost_its_job_leaves_no_file_of_a_version(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The node was killed, and its trainer wakes up in the middle of a step when another one has the job."""
+    machine.add("a")
+    learn = machine.learn()
+    with monkeypatch.context() as patch:
+        patch.setattr(CountingTrainer, "save", lambda self: machine.store.jobs.release_all(JobKind.LEARN) or b"[]")
+        assert learn.run_once()
+    assert not list(machine.store.folder.glob("checkpoints/**/*.pt"))
+    assert machine.learn().run_once()
+    assert machine.weights() == ["a.0", "a.1", "a.2"]
+
+
+def test_a_job_that_ends_the_trainer_each_time_is_parked_and_the_next_is_done(machine: Machine) -> None:
+    machine.add("a")
+    for _death in range(5):
+        assert machine.store.jobs.claim(JobKind.LEARN, 120.0) is not None
+        machine.store.jobs.release_all(JobKind.LEARN)
+    machine.add("b")
+    learn = machine.learn()
+    assert [learn.run_once(), learn.run_once(), learn.run_once()] == [True, True, False]
+    assert machine.weights() == ["b.0", "b.1", "b.2"]
+    (parked,) = machine.store.queries.jobs("parked")
+    assert "ended 5 times" in parked.reason

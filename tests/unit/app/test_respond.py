@@ -27,6 +27,7 @@ from learner.app.subject import NothingNew, SourceAwaited
 from learner.domain.case import Round, RoundState
 from learner.domain.job import JobKind
 from learner.domain.result_kinds import REFUSAL
+from learner.errors import CorruptFile
 from learner.operations import retry_round
 from learner.ports import CaseRecord
 from learner.storage.store import LocalStore
@@ -299,7 +300,7 @@ def test_a_job_that_ends_its_process_again_and_again_is_given_up_and_others_go_o
     for _ in range(3):
         with pytest.raises(Killed):
             scene.respond.run_once()
-        scene.store.jobs.release_all()
+        scene.store.jobs.release_all(JobKind.RESPOND)
     assert scene.respond.run_once()
     assert scene.job[0] == "parked"
     assert "ended 3 times" in scene.job[1]
@@ -307,3 +308,23 @@ def test_a_job_that_ends_its_process_again_and_again_is_given_up_and_others_go_o
     scene.outcome = scene.computed
     scene.respond.run_once()
     assert scene.state == "answered"
+
+
+def test_pauses_grow_while_the_archive_is_down_and_are_never_the_same_twice(scene: Scene) -> None:
+    scene.archive.outage = PacsUnavailable("archive", "no answer", "Start it.")
+    pauses = []
+    for _attempt in range(12):
+        scene.clock.time += 100
+        assert scene.respond.run_once()
+        row = scene.store._database.row("SELECT not_before FROM jobs")
+        assert row is not None
+        pauses.append(row["not_before"] - scene.clock.time)
+    assert pauses[0] < 1.1
+    assert all(45 <= pause <= 60 for pause in pauses[-4:])
+    assert len(set(pauses)) == len(pauses)
+
+
+def test_a_damaged_file_parks_the_job_with_its_remedy_at_once(scene: Scene) -> None:
+    scene.raises(CorruptFile("00000001.npz is damaged; restore the data folder from its backup"))
+    assert scene.respond.run_once()
+    assert scene.job == ("parked", "00000001.npz is damaged; restore the data folder from its backup")

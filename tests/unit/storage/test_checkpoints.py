@@ -93,7 +93,7 @@ def test_a_lowered_number_of_versions_holds_from_the_next_start_on(tmp_path: Pat
             before.checkpoints.prune(model)
     before.close()
     after = LocalStore(tmp_path, keep_checkpoints=2)
-    after.take()
+    after.take_training()
     for model in ("liver", "spleen"):
         assert [one.number for one in after.checkpoints.history(model)] == [6, 5, 1], "the newest two, and the one that serves"
         assert len(list((tmp_path / "checkpoints" / model).iterdir())) == 3

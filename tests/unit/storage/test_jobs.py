@@ -208,11 +208,48 @@ def test_the_store_is_the_same_after_it_was_closed(store: LocalStore, tmp_path: 
     assert again.records.apply(round_id, RoundEvent.SOURCE_ARRIVED, reason="").state == "queued"
 
 
-def test_whoever_takes_the_folder_takes_up_what_a_killed_process_was_doing(store: LocalStore) -> None:
-    add_round(store, "a")
-    lost = claim(store)
-    store.take()
-    assert claim(store).round_id == lost.round_id
+@pytest.mark.parametrize("kind", list(JobKind))
+def test_whoever_takes_the_folder_takes_up_what_a_killed_process_was_doing(store: LocalStore, kind: JobKind) -> None:
+    add_round(store, "a", kind)
+    lost = claim(store, kind)
+    take, other = (store.take, store.take_training) if kind is JobKind.RESPOND else (store.take_training, store.take)
+    other()
+    assert store.jobs.claim(kind, 10.0) is None, "a job of the other process is left alone"
+    take()
+    assert claim(store, kind).round_id == lost.round_id
     with pytest.raises(LeaseLost):
         store.jobs.finish(lost)
     store.close()
+
+
+def add_images(store: LocalStore, trigger: str, task: str = "liver") -> int:
+    with store.transaction():
+        case = store.records.case(task, "1.1", f"series of {trigger}")
+        round_id = store.records.open_round(trigger, "1.2", case_id=case.case_id, number=0)
+        assert round_id is not None
+        store.jobs.add(JobKind.RESPOND, round_id)
+    return round_id
+
+
+def test_a_drawing_is_answered_before_all_new_series_that_wait(store: LocalStore) -> None:
+    images = [add_images(store, f"images {number}") for number in range(1000)]
+    drawings = [add_round(store, "first drawing"), add_round(store, "second drawing")]
+    assert [claim(store).round_id for _ in range(4)] == [*drawings, *images[:2]]
+
+
+def test_answers_of_two_tasks_are_given_in_the_order_of_arrival(store: LocalStore) -> None:
+    rounds = [add_round(store, f"{task} {number}", task=task) for number in range(5) for task in ("liver", "spleen")]
+    assert [claim(store).round_id for _ in rounds] == rounds
+
+
+def test_what_is_drawn_on_one_study_is_answered_in_order_though_the_archive_is_away(store: LocalStore, clock: Hands) -> None:
+    first, second = (store.records.open_round(name, "1.2") for name in "ab")
+    other = store.records.open_round("c", "1.3")
+    for round_id, study in ((first, "1.1"), (second, "1.1"), (other, "1.9")):
+        assert round_id is not None
+        store.jobs.add(JobKind.RESPOND, round_id, study)
+    store.jobs.release(claim(store), clock.now() + 30, "archive down")
+    assert claim(store).round_id == other, "what waits for its next attempt keeps no other study waiting"
+    assert store.jobs.claim(JobKind.RESPOND, 10.0) is None, "the second drawing of the study comes after the first"
+    clock.time += 31
+    assert claim(store).round_id == first
