@@ -209,14 +209,7 @@ class Subjects:
             agreement_DHW=agreement(drawings),
             reader=header.reader,
             number=self._next_number(case),
-            facts={
-                "edited": found.edited,
-                "accepted": found.accepted,
-                "share_changed": round(found.share_changed, 4),
-                "new_slices": len(new.planes),
-                "remarks": [*images.remarks, *drawing.remarks, *found.remarks],
-                "first_image": [images.slices[0].sop_instance_uid, images.slices[0].frame_number],
-            },
+            facts=_facts(found, new, drawing, images),
             reaction=reaction_of(found, answers, new),
         )
 
@@ -334,6 +327,18 @@ def _new_knowledge(
         reaction = reaction_of(found, answers, None)
         raise NothingNew(why, case.case_id, reaction, edited=found.edited, remarks=list(found.remarks))
     return found.annotation
+
+
+def _facts(found: Interpretation, new: SparseAnnotation, drawing: Drawing, images: ImageSeries) -> dict[str, object]:
+    """What was found in reading an object."""
+    return {
+        "edited": found.edited,
+        "accepted": found.accepted,
+        "share_changed": round(found.share_changed, 4),
+        "new_slices": len(new.planes),
+        "remarks": [*images.remarks, *drawing.remarks, *found.remarks],
+        "first_image": [images.slices[0].sop_instance_uid, images.slices[0].frame_number],
+    }
 
 
 def _drawings(earlier: Sequence[tuple[Round, CaseRecord]]) -> list[SparseAnnotation]:

@@ -64,15 +64,8 @@ def interpret(
     said = _with_renamed(said, drawing, [answer for answer in answers if not answer.elsewhere])
     slices = [index for index in range(shape[0]) if acquired is None or index in acquired]
     ours = _shows_ours(said, drawing)
-    stroked_labels = [(s, label) for s, label in said.strokes if label is not None]
-    named = as_named([*said.drawn, *stroked_labels], drawing, answers, slices)
-    shown, left_out = without_copies(said.drawn, drawing, named), list[DrawnSegment]()
-    if ours:
-        found = [compared(shown, drawing, named, slices)]
-    else:
-        found, left_out = parts_of(shown, drawing, named, slices)
+    found, strokes, left_out = _compared(said, drawing, answers, slices, ours=ours)
     drawn = joined(found)
-    strokes = compared(stroked_labels, drawing, named, slices)
     background = [segment for segment, label in said.strokes if label is None]
     newest = next((answer for answer in reversed(answers) if not answer.elsewhere), None)
     scope = Scope(len(task.labels), drawing.header, slices, newest)
@@ -92,6 +85,20 @@ def interpret(
         accepted=annotation is not None and any(plane.kind is PlaneKind.CONFIRMED for plane in annotation.planes),
         origin=_origin(drawn) or _origin(strokes),
     )
+
+
+def _compared(
+    said: Sorted, drawing: Drawing, answers: Sequence[EarlierAnswer], slices: Sequence[int], *, ours: bool
+) -> tuple[list[Compared], Compared, list[DrawnSegment]]:
+    """The drawn segments beside the answers, in parts; the strokes; and segments that are left out as our own output."""
+    stroked_labels = [(segment, label) for segment, label in said.strokes if label is not None]
+    named = as_named([*said.drawn, *stroked_labels], drawing, answers, slices)
+    shown = without_copies(said.drawn, drawing, named)
+    strokes = compared(stroked_labels, drawing, named, slices)
+    if ours:
+        return [compared(shown, drawing, named, slices)], strokes, []
+    parts, left_out = parts_of(shown, drawing, named, slices)
+    return parts, strokes, left_out
 
 
 def _origin(shown: Compared) -> int:

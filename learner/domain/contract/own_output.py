@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from dicom_io.annotation import Drawing, DrawnSegment, LabelArray
 from dicom_io.codes import ANATOMICAL_STRUCTURE
@@ -68,8 +69,7 @@ def parts_of(
     Returns:
         At least one part; and segments that claim to be ours, and repeat nothing that is known: they are in no part.
     """
-    by_label = {label.number: [one for one in segments if one[1].number == label.number] for _, label in segments}
-    origins = {n: compared(of, drawing, answers, slices).change.origin is not None for n, of in by_label.items()}
+    origins = _made_from_ours(segments, drawing, answers, slices)
     kept = [one for one in segments if origins[one[1].number] or not claims_to_be_ours(one[0])]
     left_out = [segment for segment, label in segments if (segment, label) not in kept]
     drawn = {label.number for segment, label in kept if segment.mask_DHW.any()}
@@ -78,6 +78,37 @@ def parts_of(
         return [compared(kept, drawing, answers, slices)], left_out
     groups = [[one for one in kept if (one[1].number in theirs) is apart] for apart in (False, True)]
     return [compared(group, drawing, answers, slices) for group in groups], left_out
+
+
+def _made_from_ours(
+    segments: Sequence[Named], drawing: Drawing, answers: Sequence[EarlierAnswer], slices: Sequence[int]
+) -> dict[int, bool]:
+    """Which labels, each looked at alone, show an answer of ours, edited or not."""
+    segments, drawing, answers = _cut_out(segments, drawing, answers)
+    by_label = {label.number: [one for one in segments if one[1].number == label.number] for _, label in segments}
+    return {n: compared(of, drawing, answers, slices).change.origin is not None for n, of in by_label.items()}
+
+
+def _cut_out(
+    segments: Sequence[Named], drawing: Drawing, answers: Sequence[EarlierAnswer]
+) -> tuple[Sequence[Named], Drawing, Sequence[EarlierAnswer]]:
+    """All of it without the rows and columns on which nothing is shown; structures fill a small part of most images."""
+    if any(axis > 0 for segment, _ in segments for axis, _ in segment.planes or ()):
+        return segments, drawing, answers  # contours name rows and columns
+    maps = [*(segment.mask_DHW for segment, _ in segments), *(answer.labels_DHW for answer in answers)]
+    shown_HW = np.logical_or.reduce([one.any(axis=0) for one in maps]) if maps else np.zeros((0, 0), bool)
+    if not shown_HW.any():
+        return segments, drawing, answers
+    box = (slice(None), *(_span(np.asarray(shown_HW.any(axis=axis))) for axis in (1, 0)))
+    cut = [(replace(segment, mask_DHW=segment.mask_DHW[box]), label) for segment, label in segments]
+    smaller = replace(drawing, segments=tuple(segment for segment, _ in cut))
+    return cut, smaller, [replace(answer, labels_DHW=answer.labels_DHW[box]) for answer in answers]
+
+
+def _span(any_N: npt.NDArray[np.bool_]) -> slice:
+    """First to last true place, and one more on both sides, where a border is looked for."""
+    where = np.flatnonzero(any_N)
+    return slice(max(0, int(where[0]) - 1), int(where[-1]) + 2)
 
 
 def without_copies(segments: Sequence[Named], drawing: Drawing, answers: Sequence[EarlierAnswer]) -> list[Named]:
@@ -110,7 +141,9 @@ def _renamed(
     """
     ours_SHW = answer.labels_DHW[slices]
     width = 1 + max(int(ours_SHW.max(initial=0)), *numbers, 0)
-    counted = np.bincount(theirs_SHW.ravel().astype(np.int64) * width + ours_SHW.ravel(), minlength=width * width)
+    seen_SHW = (theirs_SHW > 0) | (ours_SHW > 0)
+    pairs = theirs_SHW[seen_SHW].astype(np.int64) * width + ours_SHW[seen_SHW]
+    counted = np.bincount(pairs, minlength=width * width)
     together = counted.reshape(width, width)
     sizes, other = together.sum(axis=0), {}
     for number in numbers:

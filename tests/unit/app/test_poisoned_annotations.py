@@ -117,7 +117,7 @@ class Clinic:
         self._series = 0
 
     def draw(self, name: str, *, nonsense: bool = False) -> Round:
-        """A reader draws two slices of a new series; nonsense lies beside the structure, on a case that is learned from."""
+        """A reader draws two slices of a new series; nonsense lies beside the structure, on a series that is learned from."""
         while True:
             self._series += 1
             files, truth_DHW = phantom(slices=10, size=32, seed=self._series)
