@@ -295,8 +295,7 @@ class _TaskFile(Section):
 def load_settings(path: Path) -> Settings:
     """Settings of a TOML file; relative paths in it are relative to its folder.
 
-    A file that systemd passes as a credential (systemd.exec, ``LoadCredential=``) is read from there: the one whose credential has
-    the file's name.
+    A file that systemd passes as a credential of the file's name (systemd.exec, ``LoadCredential=``) is read from there.
 
     Raises:
         ConfigurationError: names the file, the key and the remedy.

@@ -7,7 +7,7 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 cd "$here"
 die() { printf 'install: %s\n' "$*" >&2; exit 1; }
 
-sha256sum --check --strict --quiet SHA256SUMS || die "files are damaged, or not those that were packed; nothing was installed"
+sha256sum --check --strict --quiet SHA256SUMS >&2 || die "files are damaged, or not those that were packed; nothing was installed"
 listed=$(mktemp)
 trap 'rm -f "$listed"' EXIT
 sed 's/^[0-9a-f]*  //' SHA256SUMS | LC_ALL=C sort >"$listed"

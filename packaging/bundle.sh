@@ -16,7 +16,8 @@ viewer=$2
 out=${3:-$source/dist}
 # shellcheck source=packaging/torch.sh
 . "$source/packaging/torch.sh"
-packages="orthanc orthanc-python orthanc-dicomweb orthanc-gdcm dcmtk openssl python3-venv"
+# shellcheck source=packaging/packages.sh
+. "$source/packaging/packages.sh"
 
 say() { printf 'bundle: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
@@ -41,7 +42,7 @@ say "Debian packages"
 : >"$work/status"
 # shellcheck disable=SC2086 # a list of package names
 apt-get install -qq -y --download-only --no-install-recommends -o "Dir::State::status=$work/status" \
-  -o "Dir::Cache::archives=$work/debian/" -o Debug::NoLocking=true -o APT::Sandbox::User=root $packages >/dev/null
+  -o "Dir::Cache::archives=$work/debian/" -o Debug::NoLocking=true -o APT::Sandbox::User=root $archive_packages $learner_packages >/dev/null
 rm -rf "$work/status" "$work/debian/partial" "$work/debian/lock"
 (
   cd "$work/debian"

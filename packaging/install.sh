@@ -17,13 +17,13 @@ data=/var/lib/pacs-apprentice
 unit=/etc/systemd/system/pacs-apprentice.service
 dropin=/etc/systemd/system/orthanc.service.d/pacs-apprentice.conf
 user=pacs-apprentice
-archive_packages="orthanc orthanc-python orthanc-dicomweb orthanc-gdcm"
-learner_packages="openssl python3-venv"
+# shellcheck source=packaging/packages.sh
+. "$source/packaging/packages.sh"
 bundle='' orthanc=yes start=yes uninstall='' purge=''
 
 say() { printf 'install: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
-usage() { sed -n '5,11s/^# \{0,1\}//p' "$0"; }
+usage() { sed -n '5,10s/^# \{0,1\}//p' "$0"; }
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -126,8 +126,12 @@ make_release() {
 
 word() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
 
-# secret FILE GROUP: whoever is of the group may read it.
-secret() { [ -s "$1" ] || (umask 077; word >"$1"); chown root:"$2" "$1"; chmod 640 "$1"; }
+# A secret of the node's: its user's alone.
+secret() {
+  [ -s "$1" ] || (umask 077; word >"$1")
+  chown $user:$user "$1"
+  chmod 600 "$1"
+}
 
 settings() {
   if [ ! -e $etc/apprentice.toml ]; then
@@ -138,11 +142,13 @@ settings() {
     install -d -m 755 $etc/tasks
     install -m 644 "$source"/config/tasks/*.toml $etc/tasks/
   fi
-  secret $etc/orthanc-password $user
+  secret $etc/orthanc-password
+  secret $etc/node-token
   if [ ! -s $etc/plugin-token ]; then
     (umask 077; /usr/local/bin/apprentice access add-token "orthanc-$(word | cut -c 1-6)" --role reader >$etc/plugin-token)
   fi
-  secret $etc/plugin-token "$(getent group orthanc >/dev/null && echo orthanc || echo root)"
+  chown root:"$(getent group orthanc >/dev/null && echo orthanc || echo root)" $etc/plugin-token
+  chmod 640 $etc/plugin-token
 }
 
 # Only an Orthanc that this script brought: one that was there before is the site's own.

@@ -50,7 +50,13 @@ def wheel_row(wheel: Path) -> str:
 
 def package_row(package: Path) -> str:
     """Name, version and source package of a Debian package."""
-    command = ["dpkg-deb", "--show", "--showformat", "${Package}\t${Version}\t${source:Package} ${source:Version}", str(package)]
+    command = [
+        "dpkg-deb",
+        "--show",
+        "--showformat",
+        "${Package}\t${Version}\t${source:Package} ${source:Version}",
+        str(package),
+    ]
     said = subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 - no text from outside
     return f"| {' | '.join(said.split(chr(9)))} |"
 

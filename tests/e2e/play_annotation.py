@@ -66,7 +66,9 @@ def main(password_file: str) -> None:
     overlap = dice(answer_DHW, truth_DHW)
     assert np.array_equal(answer_DHW[_DRAWN] > 0, truth_DHW[_DRAWN] > 0), "drawn slices did not come back as drawn"
     assert overlap > _GOOD, f"the answer has a Dice of {overlap:.3f} only"
-    sys.stdout.write(f"{len(_DRAWN)} of {len(files)} slices drawn; the answer stood in Orthanc after {seconds:.1f} s, Dice {overlap:.3f}\n")
+    sys.stdout.write(
+        f"{len(_DRAWN)} of {len(files)} slices drawn; the answer stood in Orthanc after {seconds:.1f} s, Dice {overlap:.3f}\n"
+    )
 
 
 if __name__ == "__main__":
