@@ -57,10 +57,10 @@ mkdir "$work/project"
 git -C "$source" archive HEAD | tar -x -C "$work/project"
 
 say "wheels"
-"$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/wheels" "$work/project"
+"$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/wheels" "$work/project" >&2
 rm -rf "$work/project/build" "$work/project"/*.egg-info
 "$python" -m pip download --quiet --disable-pip-version-check -c "$source/constraints.txt" --only-binary :all: \
-  ${index:+--extra-index-url "$index"} --dest "$work/wheels" "$torch" "$(echo "$work"/wheels/pacs_apprentice-*.whl)[export]"
+  ${index:+--extra-index-url "$index"} --dest "$work/wheels" "$torch" "$(echo "$work"/wheels/pacs_apprentice-*.whl)[export]" >&2
 
 say "viewer and licences"
 cp -R "$viewer/." "$work/ohif"

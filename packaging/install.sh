@@ -98,7 +98,7 @@ viewer_folder() {
 
 # A release is made beside those that are there, and only then becomes the current one.
 make_release() {
-  release=$opt/releases/$(version)-$(revision)
+  release=$opt/releases/$(version)-$(revision)-${TORCH:-cpu}
   if [ ! -e "$release/.complete" ]; then
     say "release $(basename "$release") (some minutes)"
     rm -rf "$release"
@@ -106,13 +106,16 @@ make_release() {
     sh "$source/packaging/learner.sh" "$source" "$release/venv" ${bundle:+"$bundle/wheels"}
     for folder in orthanc_plugin config docs; do cp -R "$source/$folder" "$release/"; done
     install -m 644 "$source/LICENSE" "$source/packaging/install.sh" "$release/"
-    viewer=$(viewer_folder)
-    if [ -n "$viewer" ] && [ -e "$viewer/index.html" ]; then cp -R "$viewer/." "$release/ohif"
-    else say "no viewer: ./run viewer gets OHIF; install again after it"
-    fi
     chown -R root:root "$release"
     : >"$release/.complete"
   fi
+  viewer=$(viewer_folder)
+  if [ ! -e "$release/ohif" ] && [ -e "$viewer/index.html" ]; then
+    cp -R "$viewer/." "$release/.ohif"
+    chown -R root:root "$release/.ohif"
+    mv "$release/.ohif" "$release/ohif"
+  fi
+  [ -e "$release/ohif" ] || say "no viewer: ./run viewer gets OHIF; install again after it, and name it in section viewer"
   previous=$(readlink $opt/current || true)
   ln -sfn "releases/$(basename "$release")" $opt/.current
   mv -T $opt/.current $opt/current

@@ -38,7 +38,7 @@ After=multi-user.target
 [Service]
 Type=oneshot
 ExecStart=/bin/sh /root/check.sh
-ExecStopPost=/bin/systemctl --no-block poweroff
+ExecStopPost=/bin/systemctl --no-block start poweroff.target
 StandardOutput=append:/root/check.log
 StandardError=append:/root/check.log
 TimeoutStartSec=20min
