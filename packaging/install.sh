@@ -178,15 +178,18 @@ remove() {
   if running; then systemctl disable --quiet --now pacs-apprentice.service 2>/dev/null || true; fi
   rm -f $unit /usr/local/bin/apprentice $etc/orthanc/plugin.json
   rm -rf $opt
+  left="Debian packages and /var/lib/orthanc"
   if [ -n "$purge" ]; then
     rm -rf $etc $data /var/cache/pacs-apprentice $dropin
     if getent passwd $user >/dev/null; then userdel $user; fi
+  else
+    left="$left, $etc and $data"
   fi
   if running; then
     systemctl daemon-reload
     systemctl try-restart orthanc.service || true
   fi
-  say "removed; Debian packages and /var/lib/orthanc are left${purge:-, and so are $etc and $data}"
+  say "removed; what is left: $left"
 }
 
 if [ -n "$uninstall" ]; then remove; exit 0; fi
