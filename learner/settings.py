@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -329,6 +330,8 @@ class _TaskFile(Section):
 def load_settings(path: Path) -> Settings:
     """Settings of a TOML file; relative paths in it are relative to its folder.
 
+    A file that systemd passes as a credential of the file's name (systemd.exec, ``LoadCredential=``) is read from there.
+
     Raises:
         ConfigurationError: names the file, the key and the remedy.
     """
@@ -338,8 +341,15 @@ def load_settings(path: Path) -> Settings:
 
 
 def _placed(section: BaseModel, base: Path) -> BaseModel:
-    """A section with its relative paths below ``base``."""
-    return section.model_copy(update={name: base / value for name, value in section if isinstance(value, Path)})
+    """A section with its relative paths below ``base``, and credentials where systemd keeps them."""
+    return section.model_copy(update={name: _found(value, base) for name, value in section if isinstance(value, Path)})
+
+
+def _found(path: Path, base: Path) -> Path:
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder and (passed := Path(folder, path.name)).is_file():
+        return passed
+    return base / path
 
 
 def load_tasks(folder: Path) -> list[Task]:

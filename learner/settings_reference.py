@@ -20,6 +20,7 @@ Made from `learner/settings.py` by `python -m learner.settings_reference > docs/
 
 A node reads one TOML file (`apprentice serve --config config/apprentice.toml`, or the environment variable `APPRENTICE_CONFIG`)
 and a folder of task files. Every key may be left out. Relative paths are relative to the folder of the file that holds them.
+A file that systemd passes as a credential (`LoadCredential=` with the file's name) is read from there instead.
 Unknown keys are refused, with their name. `apprentice doctor` checks all of it against the site.
 """
 _TASKS = """\

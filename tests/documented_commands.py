@@ -162,6 +162,8 @@ _CI = "`.ci/run` runs it"
 _ELSE = "prepares the environment of those who use an export"
 _NNUNET = "nnU-Net is no dependency; its verifier was run on an export by hand"
 _SUITE = "rewrites the working tree"
+_MACHINE = "changes a whole machine; `./run e2e-bundle` does it to a fresh one"
+_SERVES = "runs until it is ended; the steps above do the same by `apprentice serve`"
 
 NOT_RUN = {
     "./run setup": _CI,
@@ -170,8 +172,24 @@ NOT_RUN = {
     "./run e2e": _CI,
     "./run docs": _CI,
     "./run format": _SUITE,
+    "./run viewer": "`./run e2e` runs it",
+    "./run serve": _SERVES,
+    "./run bundle": _MACHINE,
+    "sh packaging/install.sh": _MACHINE,
+    "sh packaging/install.sh --uninstall": _MACHINE,
+    "sh packaging/install.sh --uninstall --purge": _MACHINE,
+    "apprentice access add-user ops --role admin": _MACHINE,
+    "systemctl status pacs-apprentice": _MACHINE,
+    "systemctl edit pacs-apprentice": _MACHINE,
+    "journalctl -u pacs-apprentice -f": _MACHINE,
+    "sha256sum -c pacs-apprentice-*.tar.sha256": _MACHINE,
+    "tar -xf pacs-apprentice-*.tar": _MACHINE,
+    "sh pacs-apprentice-*/install.sh": _MACHINE,
     "docker compose -f docker/compose.yaml up --build": _ENGINE,
-    "docker compose -f docker/compose.yaml -f docker/monitoring.yaml up --build": _ENGINE,
+    "docker compose -f docker/compose.yaml --profile tls up --build": _ENGINE,
+    "docker compose -f docker/compose.yaml --profile monitoring up --build": _ENGINE,
+    "docker compose -f docker/compose.yaml exec learner apprentice access add-user ops --role admin": _ENGINE,
+    "docker compose -f docker/compose.yaml exec learner apprentice doctor": _ENGINE,
     "./run bench prostatex --data FOLDER --runs 7": _BENCH,
     "./run bench cstore_with_plugin --runs 15": _BENCH,
     "./run bench dicom_speed --runs 3": _BENCH,

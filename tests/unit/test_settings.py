@@ -215,3 +215,15 @@ def test_commitment_peers_are_addresses() -> None:
         "ROUTER": ("10.0.0.6", 104),
         "CT": ("ct.example", 11112),
     }
+
+
+def test_a_credential_of_systemd_stands_for_the_file_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    passed = tmp_path / "credentials"
+    passed.mkdir()
+    (passed / "orthanc-password").write_text("secret")
+    settings = written(tmp_path, '[pacs]\npassword_file = "orthanc-password"\n[api]\ntoken_file = "/etc/token"\n')
+    assert load_settings(settings).pacs.password_file == tmp_path / "orthanc-password"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(passed))
+    read = load_settings(settings)
+    assert read.pacs.password_file == passed / "orthanc-password"
+    assert read.api.token_file == Path("/etc/token"), "no credential has its name"
