@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
 import structlog
 
 from learner.app.attempts import OutsideFaults, park_what_kills, retry_or_park
-from learner.app.audit import note_verdict, note_version
 from learner.app.gate import Evidence, Gate, Placement
+from learner.app.outcome import Outcomes, Preempted, Work
 from learner.app.retraining import TURN_STEPS, Retraining
-from learner.domain.audit import Event
-from learner.domain.case import RoundState
-from learner.domain.checkpoint import LEARNED_CASES, Checkpoint, CheckpointState
+from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.example import Example, Withdrawal
-from learner.domain.gate import Verdict
 from learner.domain.job import Job, JobKind
 from learner.errors import CorruptFile, LeaseLost, StoreUnavailable
 from learner.ports import Clock, Lesson, Store, Trainer
@@ -25,10 +22,6 @@ from learner.ports import Clock, Lesson, Store, Trainer
 PAUSED = "training_paused"
 """Flag: training stands still while it is ``yes``."""
 _log = structlog.get_logger(__name__)
-
-
-class Preempted(Exception):
-    """The node stops, or training was paused, in the middle of a job; the job begins anew later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,37 +47,6 @@ class _InHand:
 
     trainer: Trainer
     head: Checkpoint | None
-
-
-@dataclass(eq=False, slots=True)
-class _Work:
-    """What a job came to so far; nothing of it is recorded yet.
-
-    Attributes:
-        job: the job.
-        model_id: the model that learns.
-        trainer: as it is now.
-        head: the version that it began from, or None.
-        serving: the version that serves, or None.
-        round_id: the round whose example was learned from or forgotten.
-        facts: what was measured in training.
-        state: what it came to, or None where nothing changed.
-        verdict: the gate's, or None where nothing was judged.
-        on_head: whether the verdict is about the head, not about the new version.
-        goes_on: whether the job has more to do after this.
-    """
-
-    job: Job
-    model_id: str
-    trainer: Trainer
-    head: Checkpoint | None
-    serving: Checkpoint | None
-    round_id: int
-    facts: dict[str, object] = field(default_factory=dict)
-    state: bytes | None = None
-    verdict: Verdict | None = None
-    on_head: bool = False
-    goes_on: bool = False
 
 
 class Learn:
@@ -129,6 +91,7 @@ class Learn:
         self._shortage = shortage
         self._lacked = ""
         self._outside = OutsideFaults(store.jobs, clock)
+        self._outcomes = Outcomes(store, gate, settings.lease_s)
         self._in_hand: dict[str, _InHand] = {}
         self._does = {JobKind.LEARN: self._learn, JobKind.FORGET: self._forget_study, JobKind.RETRAIN: self._retrain}
 
@@ -207,7 +170,7 @@ class Learn:
             self._train(work, lesson)
         if not first:
             self._judge(work, held)
-        self._record(work, placement)
+        self._finish(work, placement)
 
     def _released(self, lesson: Lesson) -> tuple[Example | None, int]:
         """The example of a case that is held no longer; None if its file is damaged, which costs no other case."""
@@ -230,7 +193,7 @@ class Learn:
             work.trainer.forget([withdrawal.key])
             work.facts = {"forgotten": 1}
             work.state = work.trainer.save()
-        self._record(work, None, dropped=held)
+        self._finish(work, None, dropped=held)
 
     def _forget_study(self, job: Job) -> None:
         """Cases of forgotten studies leave the replay memory; a version without them goes on from the one before."""
@@ -239,7 +202,7 @@ class Learn:
             work.facts = {"forgotten": 1}
             work.state = work.trainer.save()
         work.trainer.tidy()  # before it is recorded: what a job in hand wrote of the study meanwhile goes as well
-        self._record(work, None)
+        self._finish(work, None)
         del self._in_hand[job.lane]  # what it has in memory may be of the study
 
     def _retrain(self, job: Job) -> None:
@@ -259,20 +222,20 @@ class Learn:
             tasks = {one.task_id for one in report.memory}
             held = [one for one in self._store.lessons.of_model(job.lane) if one.held and one.task_id in tasks]
             self._judge(work, self._gate.evidence(held))
-        self._record(work, None)
+        self._finish(work, None)
 
-    def _begin(self, job: Job, model_id: str, label_counts: Mapping[str, int], round_id: int) -> _Work:
+    def _begin(self, job: Job, model_id: str, label_counts: Mapping[str, int], round_id: int) -> Work:
         in_hand = self._trainer(model_id, label_counts)
         serving = self._store.checkpoints.serving(model_id)
-        return _Work(job, model_id, in_hand.trainer, in_hand.head, serving, round_id)
+        return Work(job, model_id, in_hand.trainer, in_hand.head, serving, round_id)
 
-    def _train(self, work: _Work, example: Example) -> None:
+    def _train(self, work: Work, example: Example) -> None:
         began = time.monotonic()
         report = work.trainer.learn(example, self._settings.steps, self._between(work.job))
         work.facts = {**asdict(report), "seconds": round(time.monotonic() - began, 2)}
         work.state = work.trainer.save()
 
-    def _judge(self, work: _Work, evidence: Sequence[Evidence]) -> None:
+    def _judge(self, work: Work, evidence: Sequence[Evidence]) -> None:
         """Judges what the trainer has now: the new version, or else the head, unless a person took that back."""
         sha256 = work.head.sha256 if work.head is not None else ""
         work.on_head = work.state is None
@@ -283,80 +246,8 @@ class Learn:
         if evidence:
             work.verdict = self._gate.judge(sha256, work.trainer.network, work.serving, evidence, self._between(work.job))
 
-    def _record(self, work: _Work, placement: Placement | None, dropped: Sequence[Lesson] = ()) -> None:
-        """Records all that a job came to in one transaction, then removes what is needed no longer."""
-        store, job = self._store, work.job
-        before = store.lessons.of_model(work.model_id)
-        with store.transaction():
-            store.jobs.renew(job, self._settings.lease_s)  # before a file is written that nobody would record
-            if self._is_outdated(work):
-                raise Preempted
-            checkpoint = self._added(work)
-            for lesson in _changed(placement):
-                store.lessons.put(lesson)
-            for lesson in dropped:
-                store.lessons.drop(lesson.case_id)
-            self._note(work, placement, checkpoint)
-            if work.goes_on:
-                store.jobs.release(job, 0.0, "", count_attempt=False)
-            else:
-                store.jobs.finish(job)
-        self._in_hand[work.model_id] = _InHand(work.trainer, checkpoint)
-        self._clear_up(work, before)
-        self._tell(work, placement)
-
-    def _is_outdated(self, work: _Work) -> bool:
-        """Whether a person rolled back meanwhile, or forgot a study that the work is built on."""
-        store = self._store
-        if (work.head, work.serving) != (store.checkpoints.head(work.model_id), store.checkpoints.serving(work.model_id)):
-            return True
-        taught = work.round_id if work.job.kind is JobKind.LEARN else None
-        return taught is not None and store.records.find_round(taught).state is RoundState.FORGOTTEN
-
-    def _note(self, work: _Work, placement: Placement | None, checkpoint: Checkpoint | None) -> None:
-        """What a job came to, for the audit record."""
-        audit, job = self._store.audit, work.job
-        if placement is not None and placement.lesson.held:
-            audit.record(Event.HELD_BACK, round_id=job.round_id, model=work.model_id, job=job.job_id)
-        if placement is None and work.state is None:
-            audit.record(Event.FORGOTTEN, round_id=job.round_id, model=work.model_id, job=job.job_id)
-        if checkpoint is not None and work.state is not None:
-            without_example = Event.TRAINED_ANEW if job.kind is JobKind.RETRAIN else Event.FORGOTTEN
-            note_version(audit, without_example if placement is None else Event.LEARNED, checkpoint, job.job_id, job.round_id)
-        if checkpoint is not None and work.verdict is not None:
-            note_verdict(audit, work.head if work.on_head and work.head is not None else checkpoint, work.verdict)
-
-    def _added(self, work: _Work) -> Checkpoint | None:
-        """The head after the job, judged if it was."""
-        checkpoints, head = self._store.checkpoints, work.head
-        if work.verdict is not None and work.on_head and head is not None:
-            head = checkpoints.judge(head, work.verdict)
-        if work.state is None:
-            return head
-        anew = LEARNED_CASES in work.facts
-        steps, facts = work.trainer.steps, work.facts
-        added = checkpoints.add(work.model_id, work.state, round_id=work.round_id, steps=steps, facts=facts, anew=anew)
-        return checkpoints.judge(added, work.verdict) if work.verdict is not None and not work.on_head else added
-
-    def _clear_up(self, work: _Work, before: Sequence[Lesson]) -> None:
-        """Removes examples, versions and files of the replay memory that are needed no longer."""
-        now = [one for one in self._store.lessons.of_model(work.model_id) if one.held]
-        kept = {one.round_id for one in now}
-        for round_id in {work.job.round_id, *(one.round_id for one in before if one.held)} - kept:
-            self._store.files.drop_example(round_id)
-        self._store.checkpoints.prune(work.model_id)
-        self._gate.forget_scores(self._store.checkpoints.history(work.model_id), now)
-        if work.state is not None:
-            work.trainer.tidy()
-
-    def _tell(self, work: _Work, placement: Placement | None) -> None:
-        if work.verdict is not None:
-            _log.info("judged", model=work.model_id, serves=work.verdict.serve, reason=work.verdict.reason)
-        done = "forgotten" if placement is None else "held back" if work.state is None else "learned"
-        if work.job.kind is JobKind.RETRAIN:
-            done = "trained anew"
-        told = {name: value for name, value in work.facts.items() if name != "memory"}
-        _log.info(done, model=work.model_id, round=work.job.round_id, **told)
+    def _finish(self, work: Work, placement: Placement | None, dropped: Sequence[Lesson] = ()) -> None:
+        self._in_hand[work.model_id] = _InHand(work.trainer, self._outcomes.record(work, placement, dropped))
 
     def _trainer(self, model_id: str, label_counts: Mapping[str, int]) -> _InHand:
         """The trainer of a model in the state of its head, or of the newest version before that which can be read."""
@@ -404,11 +295,3 @@ class Learn:
 
 def _name(checkpoint: Checkpoint | None) -> str:
     return checkpoint.name if checkpoint is not None else ""
-
-
-def _changed(placement: Placement | None) -> Iterator[Lesson]:
-    """What is to be recorded of the cases of a job."""
-    if placement is not None:
-        yield placement.lesson
-        if placement.released is not None:
-            yield replace(placement.released, held=False)
