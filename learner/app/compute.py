@@ -1,4 +1,4 @@
-"""From a trigger to its answer: all that can be computed again. Writes only which object a trigger is, and whose study."""
+"""From a trigger to its answer: all that can be computed again. Writes which object a trigger is, and what tells its images."""
 
 from __future__ import annotations
 

@@ -172,6 +172,7 @@ class Subjects:
         case = self._store.records.case(task.task_id, opened.study_instance_uid, opened.series_instance_uid, images.part)
         if self._store.records.rounds_of(case.case_id):
             raise NothingNew("the case was answered already")
+        self._store.records.note_images(case.case_id, image_digest(images))
         prior = self._priors.of(case, task, images) if self._priors is not None else None
         return Subject(case, task, images, None, None, None, None, "", 0, {}, prior)
 
