@@ -195,6 +195,7 @@ NOT_RUN = {
     "./run bench dicom_speed --runs 3": _BENCH,
     "./run bench fetch_series --runs 3": _BENCH,
     "./run bench load": _BENCH,
+    "./run bench newcomer": _BENCH,
     "./run bench page --cases 200 --rounds 1000 --runs 10": _BENCH,
     "pip install onnx onnxscript": _ELSE,
     "pip install monai nibabel pytorch-ignite fire": _ELSE,

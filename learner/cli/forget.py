@@ -26,7 +26,7 @@ from learner.cli.console import (
 from learner.cli.models import Model
 from learner.domain.checkpoint import Checkpoint
 from learner.errors import StoreError
-from learner.http.forget_routes import ForgottenView
+from learner.http.forget_models import ForgottenView
 from learner.http.models import CheckpointView
 from learner.settings import Settings
 from learner.storage.store import LocalStore

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from fastapi import Request
 from pydantic import PlainSerializer
+
+if TYPE_CHECKING:
+    from fastapi import Request  # takes long to load; commands have no use for it
 
 names_are_told: ContextVar[bool] = ContextVar("names_are_told", default=True)
 """Whether whoever makes the present request is told names; commands on the node's own machine are."""

@@ -113,7 +113,7 @@ class Clinic:
             return MeanTrainer()
 
         gate = Gate(self.store, load, GateSettings(cases=4, every=EVERY))
-        self._learn = Learn(self.store, make, gate, LearnSettings(1), lambda: False, lambda _s: None, SystemClock())
+        self._learn = Learn(self.store, make, gate, LearnSettings(1), lambda: False, lambda _s: None, SystemClock(), str)
         self._series = 0
 
     def draw(self, name: str, *, nonsense: bool = False) -> Round:
