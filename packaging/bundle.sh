@@ -57,6 +57,8 @@ mkdir "$work/project"
 git -C "$source" archive HEAD | tar -x -C "$work/project"
 
 say "wheels"
+"$python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
+  -r "$source/requirements/node.txt" --dest "$work/wheels" >&2
 "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/wheels" "$work/project" >&2
 rm -rf "$work/project/build" "$work/project"/*.egg-info
 "$python" -m pip download --quiet --disable-pip-version-check -c "$source/constraints.txt" --only-binary :all: \

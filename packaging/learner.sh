@@ -17,15 +17,17 @@ wheels=${3:-}
 
 rm -rf "$environment"
 "${PYTHON:-python3}" -m venv "$environment"
-set -- --quiet --no-cache-dir --disable-pip-version-check -c "$source/constraints.txt"
+set -- --quiet --no-cache-dir --disable-pip-version-check
 if [ -n "$wheels" ]; then
   # What pip is set up with on this machine may name an index; nothing here may ask one.
-  PIP_CONFIG_FILE=/dev/null "$environment/bin/python" -m pip --isolated install "$@" --no-index --find-links "$wheels" \
-    --only-binary :all: "$torch" 'pacs-apprentice[export]'
+  PIP_CONFIG_FILE=/dev/null "$environment/bin/python" -m pip --isolated install "$@" -c "$source/constraints.txt" --no-index \
+    --find-links "$wheels" --only-binary :all: "$torch" 'pacs-apprentice[export]'
 else
-  [ -z "$index" ] || set -- "$@" --extra-index-url "$index"
   # Empty build arguments of an image must not hide the index that pip would take by itself.
   [ -n "${PIP_INDEX_URL:-}" ] || unset PIP_INDEX_URL
   [ -n "${PIP_EXTRA_INDEX_URL:-}" ] || unset PIP_EXTRA_INDEX_URL
-  "$environment/bin/python" -m pip install "$@" "$torch" "${source}[export]"
+  # Every file has the hash that is on record, but for torch, of which each index has builds of its own: its version has to do.
+  "$environment/bin/python" -m pip install "$@" --no-deps --require-hashes -r "$source/requirements/node.txt"
+  "$environment/bin/python" -m pip install "$@" -c "$source/constraints.txt" ${index:+--extra-index-url "$index"} \
+    "$torch" "${source}[export]"
 fi

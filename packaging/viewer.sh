@@ -3,11 +3,14 @@
 # parts that nothing here uses: a runtime for neural networks in the browser, and the microscopy viewer.
 #
 # usage: viewer.sh FOLDER    FOLDER is made, with index.html in it
-#        viewer.sh --version
+#        viewer.sh --version | --hash    of the file that was tested (SHA-256)
 set -eu
 version=3.12.10
 hash=fbabd410be33e5b9898931b725229b9da9553aac339914b5c29796d3aa5d4b2d
-[ "${1:-}" != --version ] || { echo $version; exit 0; }
+case ${1:-} in
+  --version) echo $version; exit 0 ;;
+  --hash) echo $hash; exit 0 ;;
+esac
 folder=$1
 
 work=$(mktemp -d)

@@ -85,6 +85,7 @@ _ACCESS = "tests/unit/cli/test_cli_access.py"
 _ADDED = f"{_ACCESS}::test_a_user_is_added_before_the_node_ever_ran"
 _CHANGED = f"{_ACCESS}::test_roles_change_and_accounts_go"
 _TOKEN = f"{_ACCESS}::test_a_token_is_the_whole_output_and_shown_once"
+_BACKUP = "tests/unit/cli/test_cli_backup.py::test_a_backup_is_made_checked_and_restored"
 _ELSEWHERE = "tests/unit/export/test_export_elsewhere.py"
 _DEMO = "tests/integration/test_demo.py"
 _FORGET = "tests/unit/cli/test_cli_forget.py"
@@ -135,6 +136,10 @@ TESTED = {
     "apprentice access remove ops": _CHANGED,
     "apprentice access add-token orthanc --role reader > /etc/pacs-apprentice/token": _TOKEN,
     "apprentice access add-token prometheus --role reader > /etc/prometheus/apprentice-token": _TOKEN,
+    "apprentice backup /mnt/backup": _BACKUP,
+    "apprentice backup /mnt/backup --json": _BACKUP,
+    "apprentice backup --verify /mnt/backup/pacs-apprentice-20260115T020000Z.tar": _BACKUP,
+    "apprentice restore /mnt/backup/pacs-apprentice-20260115T020000Z.tar --data var/restored": _BACKUP,
     'curl -X POST -H "Content-Type: application/json" -d \'{"round_id": 12, "slices": [4, 5]}\' '
     "http://127.0.0.1:8075/api/companion/cases/3/accept": (
         "tests/unit/http/test_companion_routes.py::test_an_answer_is_accepted_on_some_slices_or_as_a_whole"
@@ -166,6 +171,10 @@ _MACHINE = "changes a whole machine; `./run e2e-bundle` does it to a fresh one"
 _SERVES = "runs until it is ended; the steps above do the same by `apprentice serve`"
 
 NOT_RUN = {
+    "find /mnt/backup -name 'pacs-apprentice-*.tar' -mtime +30 -delete": "the site's own files",
+    "./run sbom": "needs its tools from a registry, and validates what it wrote",
+    "./run licences": "`./run check` does the same",
+    ".venv/bin/python -m pip install --force-reinstall --no-deps --require-hashes -r requirements/torch.txt": "gigabytes",
     "./run setup": _CI,
     "./run check": _CI,
     "./run test": _CI,

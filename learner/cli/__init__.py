@@ -15,7 +15,22 @@ import structlog
 import typer
 
 from dicom_io.errors import DicomIoError
-from learner.cli import access, audit, begin, check, demo, export, forget, look, models, next_cases, serve, simulate, status
+from learner.cli import (
+    access,
+    audit,
+    backup,
+    begin,
+    check,
+    demo,
+    export,
+    forget,
+    look,
+    models,
+    next_cases,
+    serve,
+    simulate,
+    status,
+)
 from learner.cli.console import NOT_DONE, PROGRAM_FAULT, WRONG_USAGE, Speech, examples
 from learner.errors import ApprenticeError
 from learner.logs import configure_logs
@@ -58,6 +73,8 @@ _COMMANDS: tuple[tuple[str, Callable[..., None], tuple[str, ...]], ...] = (
     (_SETTING_UP, look.version, ("version",)),
     (_RUNNING, serve.serve, ("serve", "serve -c site/apprentice.toml")),
     (_RUNNING, demo.demo, ("demo --once --json figures.json",)),
+    (_RUNNING, backup.backup, ("backup /mnt/backup", "backup --verify /mnt/backup/pacs-apprentice-20260115T020000Z.tar")),
+    (_RUNNING, backup.restore, ("restore backup.tar --data var/restored",)),
     (_LOOKING, status.status, ("status", "status --json")),
     (_LOOKING, look.tasks, ("tasks --json",)),
     (_LOOKING, look.rounds, ("rounds --state refused", "rounds --limit 5 --json")),

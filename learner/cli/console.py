@@ -125,8 +125,23 @@ def open_store(configuration: Path) -> tuple[Settings, LocalStore]:
         ApprenticeError: one of them cannot be used.
     """
     settings = load_settings(configuration)
+    _check_store(settings)
+    return settings, LocalStore(settings.node.data, keep_checkpoints=settings.learning.keep_checkpoints)
+
+
+def data_folder(configuration: Path) -> Path:
+    """The data folder that settings name, its database left alone.
+
+    Raises:
+        ConfigurationError: it holds no node's store.
+    """
+    settings = load_settings(configuration)
+    _check_store(settings)
+    return settings.node.data
+
+
+def _check_store(settings: Settings) -> None:
     if not (settings.node.data / "apprentice.sqlite").exists():
         raise ConfigurationError(
             f"{settings.node.data} holds no node's store yet; run `apprentice serve` once, or set node.data"
         )
-    return settings, LocalStore(settings.node.data, keep_checkpoints=settings.learning.keep_checkpoints)
