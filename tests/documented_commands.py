@@ -97,6 +97,7 @@ TESTED = {
     "./run demo --once --json demo.json": f"{_DEMO}::test_what_is_written_and_told",
     "./run fuzz --count 10000 --seed 21": "tests/fuzz/test_fuzz.py::*",
     "./run soak": "tests/soak/test_soak.py::*",
+    "./run soak --annotations 30 --kills 70 --seed 5": "tests/soak/test_soak.py::*",
     "apprentice versions brain": f"{_MODELS}::test_versions_are_listed_with_what_the_gate_said",
     "apprentice compare prostate 12 15": f"{_MODELS}::test_nothing_is_compared_while_no_case_is_held",
     "apprentice rollback prostate": f"{_MODELS}::test_a_model_is_rolled_back",
