@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import signal
@@ -80,6 +79,8 @@ MOMENTS = tuple(
     for stage in stages
 )
 _ORDER = list(Stage)
+_BRIEF = (Stage.CLOSED, Stage.RECORDED)
+"""Over within a millisecond: the victim goes through the stage before in steps, stopped and looked at again and again."""
 
 
 @dataclass
@@ -107,6 +108,7 @@ class Killer:
         share = self.random_kills / max(1, self.acts)
         count = min(self.random_kills, int(share) + (self.rng.random() < share % 1))
         self.acts -= 1
+        self.random_kills -= count
         times = sorted(self.rng.uniform(0, 1.2 * usual_s) for _ in range(count))
         return (self.moments[0] if self.moments else None), [(one, self.rng.choice(list(Victim))) for one in times]
 
@@ -154,7 +156,7 @@ class Player:
         self.sent.add(uid)
         self._node.send(list(act.series))
         wait_for(
-            lambda: self._rows(f"SELECT 1 FROM series WHERE series_uid = '{uid}'"), "the series to be taken in", PATIENCE_S
+            lambda: self._look.rows(f"SELECT 1 FROM series WHERE series_uid = '{uid}'"), "the series to be taken in", PATIENCE_S
         )
         wait_for(lambda: not self._open_jobs(), "round 0", PATIENCE_S)
 
@@ -162,14 +164,7 @@ class Player:
         return self._stage() is Stage.LEARNED and not self._open_jobs()
 
     def _open_jobs(self) -> list[tuple[object, ...]]:
-        return self._rows("SELECT 1 FROM jobs WHERE state <> 'done'")
-
-    def _rows(self, sql: str) -> list[tuple[object, ...]]:
-        database = self._look.open()
-        try:
-            return [tuple(row) for row in database.execute(sql)]
-        finally:
-            database.close()
+        return self._look.rows("SELECT 1 FROM jobs WHERE state <> 'done'")
 
     def _stage(self) -> Stage:
         return self._look.stage(self._act.trigger, self._replay)
@@ -177,38 +172,41 @@ class Player:
     def _wait_for(self, moment: Moment) -> Moment | None:
         """Waits until something changes; near the moment looks closely for a while, and kills at it. None once it is over."""
         assert self._killer is not None
-        if _ORDER.index(self._stage()) < _ORDER.index(moment.stage) - 1:
+        ahead = _ORDER.index(moment.stage) - _ORDER.index(self._stage())
+        if ahead > 1:
             self._watch.wait(0.05)
             return moment
         end = time.monotonic() + _LINGER_S
-        while True:
-            stage = self._frozen_stage(moment)
-            if stage is moment.stage:
+        while ahead >= 0 and time.monotonic() < end:
+            if (ahead == 0 or moment.stage in _BRIEF) and self._struck(moment):
                 self._killer.moments.remove(moment)
                 return None
-            if _ORDER.index(stage) > _ORDER.index(moment.stage):
-                self._killer.missed += 1
-                self._killer.moments.append(self._killer.moments.pop(0))
-                return None
-            if time.monotonic() > end:
-                self._watch.wait(0.05)
-                return moment
+            ahead = _ORDER.index(moment.stage) - _ORDER.index(self._stage())
+        if ahead < 0:
+            self._killer.missed += 1
+            self._killer.moments.append(self._killer.moments.pop(0))
+            return None
+        if moment.stage not in _BRIEF:
+            self._watch.wait(0.05)
+        return moment
 
-    def _frozen_stage(self, moment: Moment) -> Stage:
-        """The stage; where the moment seems to have come, the victim is stopped, looked at again, and dies if it is so."""
-        stage, pid = self._stage(), self._pid(moment.victim)
-        if stage is not moment.stage or not pid:
-            return stage
+    def _struck(self, moment: Moment) -> bool:
+        """Stops the victim, looks whether the moment has come, and kills it then; lets it go on otherwise."""
+        pid = self._pid(moment.victim)
+        if not pid:
+            return False
         os.kill(pid, signal.SIGSTOP)
         try:
-            with contextlib.suppress(sqlite3.OperationalError):  # stopped in the middle of a commit: nobody can read then
-                stage = self._stage()
+            stage = self._stage()
+        except sqlite3.OperationalError:
+            return False  # stopped in the middle of a commit: nobody can read then
+        else:
             if stage is moment.stage:
                 self._kill(moment.victim, named=True)
+            return stage is moment.stage
         finally:
             if not is_gone(pid):
                 os.kill(pid, signal.SIGCONT)
-        return stage
 
     def _pid(self, victim: Victim) -> int:
         if victim is Victim.TRAINER:
@@ -236,6 +234,7 @@ class Player:
 
     def close(self) -> None:
         self._watch.close()
+        self._look.close()
 
 
 def _series_uid(file: bytes) -> str:

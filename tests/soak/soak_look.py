@@ -7,7 +7,6 @@ import hashlib
 import os
 import select
 import sqlite3
-from dataclasses import dataclass
 from enum import StrEnum
 from io import BytesIO
 from pathlib import Path
@@ -53,11 +52,16 @@ def orthanc_id(file: bytes) -> str:
     return "-".join(digest[start : start + 8] for start in range(0, 40, 8))
 
 
-@dataclass(frozen=True)
 class Look:
-    """Looks into a data folder; changes nothing there."""
+    """Looks into a data folder; changes nothing there.
 
-    data: Path
+    Args:
+        data: the folder.
+    """
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self._database: sqlite3.Connection | None = None
 
     def stage(self, trigger: str, replay_before: frozenset[str]) -> Stage:
         """How far the trigger has come.
@@ -65,44 +69,47 @@ class Look:
         Args:
             trigger: what it is.
             replay_before: names of the files of the replay memory before the trigger came.
+
+        Raises:
+            sqlite3.OperationalError: a process was stopped in the middle of a commit.
         """
-        try:
-            database = self.open()
-        except sqlite3.OperationalError:
-            return Stage.STORED  # a node that never started has none
-        try:
-            row = database.execute(_ROUND, (trigger,)).fetchone()
-            return Stage.STORED if row is None else self._stage(database, row, replay_before)
-        finally:
-            database.close()
+        rows = self.rows(_ROUND, (trigger,))
+        return self._stage(rows[0], replay_before) if rows else Stage.STORED
 
-    def open(self) -> sqlite3.Connection:
-        """A connection that only reads."""
-        database = sqlite3.connect(f"file:{self.data}/apprentice.sqlite?mode=ro", uri=True, timeout=10)
-        database.row_factory = sqlite3.Row
-        return database
+    def rows(self, sql: str, parameters: tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        """All rows, read from outside; none before the node made its database."""
+        if self._database is None:
+            if not (self.data / "apprentice.sqlite").exists():
+                return []
+            self._database = sqlite3.connect(f"file:{self.data}/apprentice.sqlite?mode=ro", uri=True, timeout=10)
+            self._database.row_factory = sqlite3.Row
+        return self._database.execute(sql, parameters).fetchall()
 
-    def _stage(self, database: sqlite3.Connection, row: sqlite3.Row, replay_before: frozenset[str]) -> Stage:
+    def close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+
+    def _stage(self, row: sqlite3.Row, replay_before: frozenset[str]) -> Stage:
         if row["state"] == "queued":
             begun = Stage.ANSWERING if row["respond"] == "leased" else Stage.TAKEN_IN
             return Stage.WRITTEN if self.files("outbox") else begun
         if row["state"] == "computed":
             begun = Stage.SOME_SENT if row["sent"] < row["results"] else Stage.ALL_SENT
             return begun if row["sent"] else Stage.DECIDED
-        return Stage.CLOSED if self.files("outbox") else self._learning(database, row, replay_before)
+        return Stage.CLOSED if self.files("outbox") else self._learning(row, replay_before)
 
-    def _learning(self, database: sqlite3.Connection, row: sqlite3.Row, replay_before: frozenset[str]) -> Stage:
+    def _learning(self, row: sqlite3.Row, replay_before: frozenset[str]) -> Stage:
         if row["learn"] == "done":
-            return Stage.RECORDED if self._uncleared(database, row) else Stage.LEARNED
+            return Stage.RECORDED if self._uncleared(row) else Stage.LEARNED
         if row["learn"] != "leased":
             return Stage.ANSWERED
-        recorded = {one["path"] for one in database.execute("SELECT path FROM checkpoints")}
+        recorded = {one["path"] for one in self.rows("SELECT path FROM checkpoints")}
         if {name for name in self.files("checkpoints") if name.endswith(".pt")} - recorded:
             return Stage.CHECKPOINT
         return Stage.REMEMBERED if self.replay() - replay_before else Stage.LEARNING
 
-    def _uncleared(self, database: sqlite3.Connection, row: sqlite3.Row) -> bool:
-        gone = {one["path"] for one in database.execute("SELECT path FROM checkpoints WHERE NOT kept")}
+    def _uncleared(self, row: sqlite3.Row) -> bool:
+        gone = {one["path"] for one in self.rows("SELECT path FROM checkpoints WHERE NOT kept")}
         example = f"examples/{row['round_id']:08d}.npz"
         return (not row["held"] and (self.data / example).exists()) or bool(gone & self.files("checkpoints"))
 

@@ -58,24 +58,24 @@ def _records(node: RunningNode, triggers: set[str]) -> Iterator[str]:
     for one in (one for one in rounds if one.state == "answered"):
         numbers.setdefault(one.case_id, []).append(one.number)
     yield from (f"case {case} has rounds {found}" for case, found in numbers.items() if len(set(found)) != len(found))
-    database = Look(node.folder / "data").open()
-    open_jobs = database.execute("SELECT kind, round_id, state, reason FROM jobs WHERE state <> 'done'").fetchall()
+    look = Look(node.folder / "data")
+    open_jobs = look.rows("SELECT kind, round_id, state, reason FROM jobs WHERE state <> 'done'")
     yield from (f"{job['kind']} job of round {job['round_id']} is {job['state']}: {job['reason']}" for job in open_jobs)
     for pragma in ("integrity_check", "foreign_key_check"):
-        rows = [tuple(row) for row in database.execute(f"PRAGMA {pragma}")]
+        rows = [tuple(row) for row in look.rows(f"PRAGMA {pragma}")]
         if rows not in ([], [("ok",)]):
             yield f"{pragma}: {rows}"
-    database.close()
+    look.close()
 
 
 def _archive(node: RunningNode, sent_by_us: set[str]) -> Iterator[str]:
     """What the node wrote stands in the archive once, and nothing else does."""
-    database = Look(node.folder / "data").open()
+    look = Look(node.folder / "data")
     recorded = {
         row["series_uid"]: row["sop_uid"]
-        for row in database.execute("SELECT series_uid, sop_uid FROM results WHERE sent_at IS NOT NULL AND deleted_at IS NULL")
+        for row in look.rows("SELECT series_uid, sop_uid FROM results WHERE sent_at IS NOT NULL AND deleted_at IS NULL")
     }
-    database.close()
+    look.close()
     standing = {}
     for status in node.archive.scan():
         if status.series_instance_uid not in sent_by_us:
@@ -95,10 +95,9 @@ def _archive(node: RunningNode, sent_by_us: set[str]) -> Iterator[str]:
 def _files(node: RunningNode) -> Iterator[str]:
     """Each file is named by a record, and each record's file is there."""
     look = Look(node.folder / "data")
-    database = look.open()
 
     def column(sql: str) -> set[str]:
-        return {str(row[0]) for row in database.execute(sql)}
+        return {str(row[0]) for row in look.rows(sql)}
 
     wanted = {
         "outbox": set(),
@@ -106,7 +105,7 @@ def _files(node: RunningNode) -> Iterator[str]:
         "rounds": column("SELECT printf('rounds/%08d.npz', round_id) FROM rounds WHERE state = 'answered'"),
         "checkpoints": column("SELECT path FROM checkpoints WHERE kept"),
     }
-    database.close()
+    look.close()
     for folder, names in wanted.items():
         found = look.files(folder)
         yield from (f"orphan {name}" for name in sorted(found - names))
