@@ -15,8 +15,9 @@ import typer
 from learner.cli.console import DEFAULT_CONFIGURATION, Configuration
 from learner.domain.task import NAME
 from learner.errors import ConfigurationError
-from learner.settings import Settings, load_settings, load_task
+from learner.settings import Settings, load_settings
 from learner.settings_template import NewLabel, settings_template, task_template
+from learner.task_files import load_task
 
 _PLUGINS = "/usr/share/orthanc/plugins"
 _SCRIPT = Path(__file__).resolve().parents[2] / "orthanc_plugin" / "main.py"

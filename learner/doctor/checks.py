@@ -15,7 +15,8 @@ from learner.doctor.findings import Finding, Findings, Found, Level, error, ok
 from learner.doctor.site import Site
 from learner.domain.task import Task
 from learner.errors import ApprenticeError, ConfigurationError
-from learner.settings import Settings, load_settings, load_tasks
+from learner.settings import Settings, load_settings
+from learner.task_files import load_tasks
 
 _SETTINGS, _TASKS = "settings", "tasks"
 

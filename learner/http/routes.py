@@ -24,23 +24,19 @@ from learner.http.models import (
     CaseView,
     CheckpointView,
     ComparisonView,
-    DriftView,
-    JobCount,
     JobView,
     Me,
     ModelView,
     NextCaseView,
-    NodeView,
     ResultView,
     RoundDetail,
     RoundView,
-    ServingView,
-    StatusView,
     TaskView,
     Training,
 )
 from learner.http.names import asker
 from learner.http.page_routes import page_router
+from learner.http.status_models import DriftView, JobCount, NodeView, ServingView, StatusView
 from learner.node import Node
 from learner.storage.store import LocalStore
 from learner.version import __version__

@@ -48,9 +48,10 @@ from learner.operations import compare_versions
 from learner.ports import GuidanceRule, Network, PriorCarrier, Propagator, Trainer
 from learner.propagation import make_propagator
 from learner.propagation.memory import clear_memories
-from learner.settings import ContractSettings, LearningSettings, Settings, load_tasks
+from learner.settings import ContractSettings, LearningSettings, Settings
 from learner.storage.disk import shortage
 from learner.storage.store import LocalStore, SystemClock
+from learner.task_files import load_tasks
 from learner.trainer_process import TrainerProcess, stop_with_parent
 from learner.wiring.archive import build_receiving, build_sink
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from learner import settings as module
+from learner import task_files as module
 from learner.errors import ConfigurationError
-from learner.settings import Settings, load_settings, load_task, load_tasks, read_secret
+from learner.settings import Settings, load_settings, read_secret
 from learner.settings_reference import reference
+from learner.task_files import load_task, load_tasks
 
 ROOT = Path(__file__).resolve().parents[2]
 TASK = (ROOT / "config" / "tasks" / "prostate.toml").read_text(encoding="utf-8")

@@ -11,12 +11,12 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 from annotation_phantoms import Frame, seg, structure_set
 from node_harness import now
+from other_makers import centres, changed, half_way, restamp, smoothed
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
@@ -25,7 +25,6 @@ from test_rounds_of_a_case import Ward
 
 from dicom_io.annotation import PlaneKind
 from dicom_io.codes import ANATOMICAL_STRUCTURE, Code
-from dicom_io.contours import outlines
 from dicom_io.pacs.memory import MemoryArchive
 from dicom_io.read_series import read_series
 from dicom_io.reader_objects import write_contour_sr
@@ -109,27 +108,6 @@ def scene(make_scene: MakeScene) -> Scene:
     return make_scene()
 
 
-def changed(file: bytes, change: Callable[[Dataset], None]) -> bytes:
-    dataset = dcmread(BytesIO(file))
-    change(dataset)
-    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    buffer = BytesIO()
-    dataset.save_as(buffer, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def restamp(dataset: Dataset) -> None:
-    """What a viewer writes of an object that it saves: it is its own, and drawn by hand."""
-    dataset.SOPInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
-    dataset.Manufacturer, dataset.ManufacturerModelName, dataset.SoftwareVersions = "Viewer", "Viewer 9", "9"
-    dataset.ContentCreatorName, dataset.SeriesDescription = "Bob", "Segmentation"
-    for segment in dataset.get("SegmentSequence", ()):
-        segment.SegmentAlgorithmType = "MANUAL"
-        for keyword in ("SegmentAlgorithmName", "TrackingID", "TrackingUID"):
-            if keyword in segment:
-                delattr(segment, keyword)
-
-
 def viewer_seg(scene: Scene, frames: list[Frame], names: dict[int, str] | None = None) -> bytes:
     """A SEG of a viewer that keeps the labels' names at most."""
     named = names or {n: name for n, (name, _) in NAMES.items()}
@@ -204,21 +182,6 @@ def rtstruct(scene: Scene, masks: Masks, vertices: Callable[[npt.NDArray[np.bool
 
     images = [one.sop_instance_uid for one in scene.images.slices]
     return structure_set(structures, frame_of_reference=header.FrameOfReferenceUID, images=images, edit=finish)
-
-
-def half_way(mask_HW: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.float64]]:
-    return outlines(mask_HW)
-
-
-def centres(mask_HW: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.float64]]:
-    """As cv2 traces: corners alone, at the centres of the outermost pixels."""
-    found, _ = cv2.findContours(mask_HW.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
-    return [points[:, 0].astype(float) for points in found if len(points) > 2]
-
-
-def smoothed(mask_HW: npt.NDArray[np.bool_]) -> list[npt.NDArray[np.float64]]:
-    """As viewers that show surfaces do: corners are cut."""
-    return [ndimage.gaussian_filter1d(points, 1.0, axis=0, mode="wrap") for points in outlines(mask_HW)]
 
 
 FORMS: dict[str, Callable[[Scene, Masks], bytes]] = {

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from learner.cli import app
 from learner.errors import ConfigurationError
-from learner.settings import load_settings, load_tasks, read_secret
+from learner.settings import load_settings, read_secret
+from learner.task_files import load_tasks
 from orthanc_plugin.options import read_options
 
 Run = Callable[..., tuple[int, str, str]]

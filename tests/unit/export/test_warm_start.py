@@ -21,8 +21,9 @@ from learner.errors import ConfigurationError
 from learner.export.errors import BundleRefused
 from learner.export.warm_start import install, read_bundle, starting_state
 from learner.model.serving import load_network
-from learner.settings import LearningSettings, load_task
+from learner.settings import LearningSettings
 from learner.storage.store import LocalStore
+from learner.task_files import load_task
 
 LESION = Label(2, "Lesion", ANATOMICAL_STRUCTURE, Code("52988006", "SCT", "Lesion"), (9, 9, 9))
 SPACING = (3.0, 1.0, 1.0)
