@@ -10,7 +10,7 @@ import pytest
 
 from learner import task_files as module
 from learner.errors import ConfigurationError
-from learner.settings import Settings, load_settings, read_secret
+from learner.settings import ScpSettings, Settings, load_settings, read_secret
 from learner.settings_reference import reference
 from learner.task_files import load_task, load_tasks
 
@@ -212,7 +212,7 @@ def test_transports_that_cannot_work_are_named(tmp_path: Path, text: str, named:
 
 def test_commitment_peers_are_addresses() -> None:
     peers = ("ROUTER@10.0.0.6:104", "CT@ct.example:11112")
-    assert module.ScpSettings(commitment_peers=peers).commitment_addresses() == {
+    assert ScpSettings(commitment_peers=peers).commitment_addresses() == {
         "ROUTER": ("10.0.0.6", 104),
         "CT": ("ct.example", 11112),
     }
