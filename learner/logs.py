@@ -1,31 +1,60 @@
-"""The log: one event a line on standard error, as JSON or as text. UIDs and numbers only, never a patient attribute."""
+"""The log: one event a line, as JSON or as text, on standard error or in a file. UIDs and numbers only, never of a patient."""
 
 from __future__ import annotations
 
 import logging
 import sys
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
 from typing import Literal
 
 import structlog
 
+from learner.errors import ConfigurationError
 
-def configure_logs(form: Literal["json", "text"]) -> None:
-    """Sets up structlog, and lets the standard library's loggers write warnings in the same form."""
+_OURS = ("learner", "dicom_io")
+
+
+def configure_logs(form: Literal["json", "text"], file: Path | None = None) -> None:
+    """Sets up structlog, and lets the standard library's loggers write warnings in the same form and to the same place.
+
+    Several processes may write to the same file. When it was renamed, as logrotate does, each goes on in a new one under the
+    old name with its next event; what it wrote meanwhile is in the renamed file.
+
+    Args:
+        form: of an event.
+        file: where events go; standard error if None.
+
+    Raises:
+        ConfigurationError: the file cannot be written.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
     ]
+    colours = file is None and sys.stderr.isatty()
     renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=colours)
     )
-    structlog.configure(
-        processors=[*shared, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _handler(file)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=renderer))
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    for package in _OURS:
+        logging.getLogger(package).setLevel(logging.INFO)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _handler(file: Path | None) -> logging.Handler:
+    if file is None:
+        return logging.StreamHandler(sys.stderr)
+    try:
+        return WatchedFileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"node.log_file {file} cannot be written ({error.strerror}); check path and rights") from None

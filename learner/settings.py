@@ -23,7 +23,10 @@ class NodeSettings(Section):
     """What this node is called and where it keeps what it knows."""
 
     data: Path = Field(Path("var/apprentice"), description="Folder of store, checkpoints and replay memory.")
-    log_format: Literal["json", "text"] = Field("json", description="Form of the log on standard error.")
+    log_format: Literal["json", "text"] = Field("json", description="Form of the log.")
+    log_file: Path | None = Field(
+        None, description="File of the log; standard error without. It may be renamed at any time, as logrotate does."
+    )
 
 
 class PacsSettings(Section):
