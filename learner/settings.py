@@ -24,7 +24,10 @@ class NodeSettings(Section):
     min_free_mb: int = Field(
         1024, ge=0, description="Free space on the disk of `data`, in MiB, below which nothing is learned; answers go on."
     )
-    log_format: Literal["json", "text"] = Field("json", description="Form of the log on standard error.")
+    log_format: Literal["json", "text"] = Field("json", description="Form of the log.")
+    log_file: Path | None = Field(
+        None, description="File of the log; standard error without. It may be renamed at any time, as logrotate does."
+    )
 
 
 class PacsSettings(Section):

@@ -33,7 +33,7 @@ def serve(config: Configuration = DEFAULT_CONFIGURATION) -> None:
     """Run the node: answer annotations, learn in the background, serve API and page until SIGTERM or Ctrl-C."""
     settings = load_settings(config)
     token = read_secret(settings.api.token_file)
-    configure_logs(settings.node.log_format)
+    configure_logs(settings.node.log_format, settings.node.log_file)
     with _listening_socket(settings.api) as listening:
         _run(settings, config, token, listening)
 
@@ -42,7 +42,7 @@ def trainer(config: Configuration = DEFAULT_CONFIGURATION) -> None:
     """Learn until told to stop; started by `apprentice serve`."""
     os.nice(NICENESS)
     settings = load_settings(config)
-    configure_logs(settings.node.log_format)
+    configure_logs(settings.node.log_format, settings.node.log_file)
     from learner.wiring import run_trainer  # noqa: PLC0415 - heavy
 
     try:
