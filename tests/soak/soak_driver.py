@@ -173,12 +173,12 @@ class Player:
         """Waits until something changes; near the moment looks closely for a while, and kills at it. None once it is over."""
         assert self._killer is not None
         ahead = _ORDER.index(moment.stage) - _ORDER.index(self._stage())
-        if ahead > 1:
+        if ahead > 1 + (moment.stage in _BRIEF):
             self._watch.wait(0.05)
             return moment
         end = time.monotonic() + _LINGER_S
         while ahead >= 0 and time.monotonic() < end:
-            if (ahead == 0 or moment.stage in _BRIEF) and self._struck(moment):
+            if (ahead == 0 or (ahead == 1 and moment.stage in _BRIEF)) and self._struck(moment):
                 self._killer.moments.remove(moment)
                 return None
             ahead = _ORDER.index(moment.stage) - _ORDER.index(self._stage())
