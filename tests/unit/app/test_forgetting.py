@@ -202,7 +202,8 @@ def _told_by_the_audit_record(store: LocalStore, name: str) -> None:
     (ordered,) = store.audit.entries(events=[Event.RETRAINING_ORDERED])
     assert (order.facts["by"], ordered.facts["model"]) == ("Dr. Admin", "prostate")
     (made,) = Lineage(store.audit).version("prostate", name).lineage
-    known = {one.facts["annotation_uid"] for one in store.queries.rounds() if "annotation_uid" in one.facts}
+    answered = [one for one in store.queries.rounds() if one.state is RoundState.ANSWERED]
+    known = {one.facts["annotation_uid"] for one in answered}
     assert made.event == "trained anew"
     assert {one.annotation for one in made.sources} == known
     assert len(known) == 2

@@ -348,7 +348,7 @@ def test_a_damaged_database_is_told_when_it_is_copied(data: Path, tmp_path: Path
 
 def test_one_backup_at_a_time_and_what_a_killed_one_left_goes(data: Path, tmp_path: Path) -> None:
     (data / ".backup" / "rounds").mkdir(parents=True)
-    lock = FolderLock(data, "backup-lock", "another backup of {folder} is being made")
+    lock = FolderLock(data, "backup")
     with pytest.raises(StoreError, match="another backup"):
         make_backup(data, tmp_path / "b.tar")
     lock.release()
