@@ -175,7 +175,7 @@ NOT_RUN = {
     "find /mnt/backup -name 'pacs-apprentice-*.tar' -mtime +30 -delete": "the site's own files",
     "./run sbom": "needs its tools from a registry, and validates what it wrote",
     "./run licences": "`./run check` does the same",
-    ".venv/bin/python -m pip install --force-reinstall --no-deps --require-hashes -r requirements/torch.txt": "takes gigabytes",
+    ".venv/bin/python -m pip install --force-reinstall --no-deps --require-hashes -r requirements/torch.txt": "gigabytes, slow",
     "./run setup": _CI,
     "./run check": _CI,
     "./run test": _CI,

@@ -5,10 +5,11 @@ Write-ahead log with ``synchronous=FULL``: what a transaction committed survives
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from learner.errors import StoreError
@@ -153,14 +154,16 @@ class Database:
         self._local = threading.local()
         try:
             self._migrate()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path} cannot be used ({error}); check the folder's rights and the disk") from error
 
     def _migrate(self) -> None:
         """Brings the file to this version's schema, all or nothing. Tables that others refer to may be made anew."""
+        if 0 < (version := self._version(self._connection())) < SCHEMA_VERSION:
+            self._keep_copy(version)
         self._connection().execute("PRAGMA foreign_keys = OFF")
         with self.transaction():
-            (version,) = self._connection().execute("PRAGMA user_version").fetchone()
+            version = self._version(self._connection())
             if version > SCHEMA_VERSION:
                 raise StoreError(f"{self._path} was written by a newer version (schema {version}); install that version again")
             for script in _MIGRATIONS[version:]:
@@ -168,6 +171,26 @@ class Database:
                     self._connection().execute(statement)
             self._connection().execute(f"PRAGMA user_version = {SCHEMA_VERSION:d}")
         self._connection().execute("PRAGMA foreign_keys = ON")
+
+    def _keep_copy(self, version: int) -> None:
+        """Keeps the database as it was, beside it, readable by its owner alone; whoever goes back an upgrade needs it."""
+        kept = self._path.with_name(f"{self._path.name}.schema-{version}")
+        aside = kept.with_name(f"{kept.name}.{os.getpid()}.part")
+        os.close(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        try:
+            with closing(sqlite3.connect(aside, isolation_level=None)) as copy:
+                self._connection().backup(copy)
+                copy.execute("PRAGMA journal_mode = DELETE")
+                still = self._version(copy) == version  # another process may have moved it on meanwhile
+            if still:
+                aside.rename(kept)
+        finally:
+            aside.unlink(missing_ok=True)
+
+    @staticmethod
+    def _version(connection: sqlite3.Connection) -> int:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        return int(version)
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -230,11 +253,13 @@ class Database:
             return self.run(sql, parameters).fetchall()
 
     def scrub(self) -> None:
-        """Makes what was deleted or overwritten unreadable: free pages go, and the write-ahead log is emptied.
+        """Makes what was deleted or overwritten unreadable: free pages and copies from before upgrades go, the log is emptied.
 
         Raises:
             StoreError: others were reading for so long that the log could not be emptied; nothing is lost, call it again.
         """
+        for copy in self._path.parent.glob(f"{self._path.name}.schema-*"):
+            copy.unlink(missing_ok=True)
         self.run("PRAGMA temp_store = MEMORY")  # no copy on disk
         self.run("VACUUM")
         self.empty_log()

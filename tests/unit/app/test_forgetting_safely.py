@@ -126,6 +126,7 @@ def test_what_is_deleted_is_gone_from_the_database_s_files(tmp_path: Path) -> No
         store.records.note_facts(round_id, annotation_uid=f"2.25.77{round_id}", secret=f"bile duct {round_id}" * 500)
     store.records.set_patient("1.aardvark", "hash of a patient")
     store.records.set_series_digest("5.other", "1.aardvark", "digest of another series")
+    (tmp_path / "apprentice.sqlite.schema-7").write_bytes(b"kept before an upgrade: aardvark")
     ForgottenStudies(store, lambda text: hashlib.sha256(text.encode()).hexdigest()).order("1.aardvark", why="asked")
     assert purge_of(store).run_once()
     found = b"".join(path.read_bytes() for path in tmp_path.glob("apprentice.sqlite*"))
