@@ -118,8 +118,6 @@ CREATE TABLE forgotten (
 ALTER TABLE checkpoints ADD COLUMN from_forgotten INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE series ADD COLUMN study_uid TEXT NOT NULL DEFAULT '';
 UPDATE series SET study_uid = coalesce((SELECT study_uid FROM cases WHERE cases.series_uid = series.series_uid LIMIT 1), '');
-"""
-_VERSION_8 = """
 CREATE TABLE audit (
     entry INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, event TEXT NOT NULL, round_id INTEGER, version TEXT NOT NULL,
     facts TEXT NOT NULL, digest TEXT NOT NULL) STRICT;
@@ -134,7 +132,7 @@ CREATE TRIGGER audit_keeps_words BEFORE UPDATE ON audit_words
 CREATE TABLE case_images (case_id INTEGER PRIMARY KEY REFERENCES cases, digest TEXT NOT NULL) STRICT;
 CREATE INDEX case_images_digest ON case_images (digest);
 """
-_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7, _VERSION_8)
+_MIGRATIONS = (_VERSION_1, _VERSION_2, _VERSION_3, _VERSION_4, _VERSION_5, _VERSION_6, _VERSION_7)
 """What each version of the schema adds to the one before; never changed once released."""
 SCHEMA_VERSION = len(_MIGRATIONS)
 
