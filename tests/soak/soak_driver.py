@@ -178,10 +178,12 @@ class Player:
             return moment
         end = time.monotonic() + _LINGER_S
         while ahead >= 0 and time.monotonic() < end:
-            if (ahead == 0 or (ahead == 1 and moment.stage in _BRIEF)) and self._struck(moment):
+            near = ahead == 0 or (ahead == 1 and moment.stage in _BRIEF)
+            stage = self._frozen_stage(moment) if near else self._stage()
+            if near and stage is moment.stage:
                 self._killer.moments.remove(moment)
                 return None
-            ahead = _ORDER.index(moment.stage) - _ORDER.index(self._stage())
+            ahead = _ORDER.index(moment.stage) - _ORDER.index(stage)
         if ahead < 0:
             self._killer.missed += 1
             self._killer.moments.append(self._killer.moments.pop(0))
@@ -190,23 +192,24 @@ class Player:
             self._watch.wait(0.05)
         return moment
 
-    def _struck(self, moment: Moment) -> bool:
-        """Stops the victim, looks whether the moment has come, and kills it then; lets it go on otherwise."""
+    def _frozen_stage(self, moment: Moment) -> Stage:
+        """The stage, with the victim stopped while we look; it dies if the moment has come, and goes on a little if not."""
         pid = self._pid(moment.victim)
         if not pid:
-            return False
+            return _ORDER[_ORDER.index(moment.stage) - 1]
         os.kill(pid, signal.SIGSTOP)
         try:
             stage = self._stage()
-        except sqlite3.OperationalError:
-            return False  # stopped in the middle of a commit: nobody can read then
-        else:
             if stage is moment.stage:
                 self._kill(moment.victim, named=True)
-            return stage is moment.stage
+        except sqlite3.OperationalError:  # stopped in the middle of a commit: nobody can read then
+            return _ORDER[_ORDER.index(moment.stage) - 1]
+        else:
+            return stage
         finally:
             if not is_gone(pid):
                 os.kill(pid, signal.SIGCONT)
+                time.sleep(0.00005)  # so much of the victim's work at a time
 
     def _pid(self, victim: Victim) -> int:
         if victim is Victim.TRAINER:
