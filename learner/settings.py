@@ -13,7 +13,7 @@ from dicom_io.snomed import current
 from learner.domain.task import Label, MatchingRule, Task
 from learner.domain.viewer_link import OWN_VIEWER
 from learner.errors import ConfigurationError
-from learner.settings_access import AccessSettings, ApiSettings, Port, Section, is_loopback
+from learner.settings_access import AccessSettings, ApiSettings, OidcSettings, Port, Section, is_loopback
 from learner.toml_models import validated
 
 AeTitle = Annotated[str, Field(min_length=1, max_length=16)]
@@ -204,11 +204,18 @@ class Settings(Section):
     scp: ScpSettings = ScpSettings()
     api: ApiSettings = ApiSettings()
     access: AccessSettings = AccessSettings()
+    oidc: OidcSettings = OidcSettings()
     viewer: ViewerSettings = ViewerSettings()
     tasks: TasksSettings = TasksSettings()
     contract: ContractSettings = ContractSettings()
     answer: AnswerSettings = AnswerSettings()
     learning: LearningSettings = LearningSettings()
+
+    @model_validator(mode="after")
+    def _readers_come_back(self) -> Self:
+        if self.oidc.issuer and not self.api.public_url:
+            raise ValueError("oidc.issuer needs api.public_url, the address to which the issuer sends people back")
+        return self
 
     @property
     def viewer_url(self) -> str:

@@ -62,7 +62,7 @@ class SqliteSessions:
         """Who is signed in with that secret, with the role that their account has now; None if it is none or over."""
         digest, now = self._digest(secret), self._clock.now()
         row = self._db.row(
-            "SELECT sessions.*, accounts.role FROM sessions JOIN accounts USING (name) WHERE digest = ? AND kind = 'user'",
+            "SELECT sessions.*, accounts.role FROM sessions JOIN accounts USING (name) WHERE digest = ? AND kind <> 'token'",
             (digest,),
         )
         if row is None or now - row["opened_at"] > limits.longest_s or now - row["used_at"] > limits.idle_s:

@@ -12,6 +12,7 @@ import pytest
 from test_cli_process import one_line
 from test_cli_process import run as run_process
 
+from learner.storage.database import SCHEMA_VERSION
 from learner.storage.store import LocalStore
 
 COMMAND = [sys.executable, "-m", "learner"]
@@ -28,7 +29,7 @@ def test_a_backup_is_made_checked_and_restored(configuration: Path, tmp_path: Pa
     checked = run_process("backup", "--verify", file)
     assert checked.stdout.startswith(f"{file} is whole: every file is as it was written; ")
     found = json.loads(run_process("restore", file, "--data", tmp_path / "restored", "--json").stdout)
-    assert (found["path"], found["schema"]) == (str(tmp_path / "restored"), 6)
+    assert (found["path"], found["schema"]) == (str(tmp_path / "restored"), SCHEMA_VERSION)
     assert LocalStore(tmp_path / "restored").records.find_round(1).state == "answered"
     settings = tmp_path / "other.toml"
     settings.write_text('[node]\ndata = "from-settings"\n', encoding="utf-8")
