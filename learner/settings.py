@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from learner.domain.viewer_link import OWN_VIEWER
 from learner.errors import ConfigurationError
-from learner.settings_access import AccessSettings, ApiSettings, Port, Section, is_loopback
+from learner.settings_access import AccessSettings, ApiSettings, OidcSettings, Port, Section, is_loopback
 from learner.toml_models import validated
 
 AeTitle = Annotated[str, Field(min_length=1, max_length=16)]
@@ -225,6 +225,7 @@ class Settings(Section):
     scp: ScpSettings = ScpSettings()
     api: ApiSettings = ApiSettings()
     access: AccessSettings = AccessSettings()
+    oidc: OidcSettings = OidcSettings()
     viewer: ViewerSettings = ViewerSettings()
     tasks: TasksSettings = TasksSettings()
     contract: ContractSettings = ContractSettings()
@@ -242,6 +243,12 @@ class Settings(Section):
         """What answers and learning depend on, for the audit record: no address, no path, no secret."""
         told = {"contract", "answer", "learning"}
         return {**self.model_dump(mode="json", include=told), "tasks": {"from_annotations": self.tasks.from_annotations}}
+
+    @model_validator(mode="after")
+    def _readers_come_back(self) -> Self:
+        if self.oidc.issuer and not self.api.public_url:
+            raise ValueError("oidc.issuer needs api.public_url, the address to which the issuer sends people back")
+        return self
 
     @property
     def viewer_url(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -93,3 +94,42 @@ class AccessSettings(Section):
         if self.proxy_user_header and not self.trusted_proxies:
             raise ValueError("proxy_user_header needs trusted_proxies")
         return self
+
+
+class OidcSettings(Section):
+    """Signing in by OpenID Connect, at an issuer of the hospital's; needs `api.public_url`. See `docs/access.md`."""
+
+    issuer: str = Field("", description="Address of the issuer, as it names itself in its tokens; empty for none.")
+    client_id: str = Field("", description="Name by which the issuer knows this node.")
+    client_secret_file: Path | None = Field(None, description="File that holds the client's secret; a public client has none.")
+    title: str = Field("the hospital's account", description="What the sign-in page says: Sign in with ...")
+    scopes: tuple[str, ...] = Field(("openid", "profile"), description="Scopes that are asked for; `openid` among them.")
+    user_claim: str = Field("preferred_username", description="Claim of the ID token that is the user's name here.")
+    role_claim: str = Field(
+        "groups", description="Claim that holds what the roles follow from, a text or a list; dots lead into an object."
+    )
+    readers: tuple[str, ...] = Field((), description="Values of `role_claim` that make somebody a reader.")
+    operators: tuple[str, ...] = Field((), description="Values that make somebody an operator.")
+    admins: tuple[str, ...] = Field((), description="Values that make somebody an admin.")
+    ca_file: Path | None = Field(None, description="Certificates that may sign the issuer's (PEM); the system's if left out.")
+    timeout_s: float = Field(10.0, gt=0, description="Longest wait for the issuer, in seconds.")
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if not self.issuer:
+            return self
+        if not is_trustworthy(self.issuer):
+            raise ValueError("issuer must be an https address (http on loopback alone)")
+        if not self.client_id or not self.user_claim or not self.role_claim:
+            raise ValueError("an issuer needs client_id, user_claim and role_claim")
+        if not (self.readers or self.operators or self.admins):
+            raise ValueError("an issuer needs readers, operators or admins: nobody would have a role")
+        if "openid" not in self.scopes:
+            raise ValueError("scopes must hold openid")
+        return self
+
+
+def is_trustworthy(address: str) -> bool:
+    """Whether an address is reached by TLS, or is on this very machine."""
+    parts = urlsplit(address)
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")))

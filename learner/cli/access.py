@@ -104,7 +104,7 @@ def list_(config: Configuration = DEFAULT_CONFIGURATION, as_json: AsJson = False
         return
     shown = table("Users and tokens", "name", "kind", "role", "signs in", "added")
     for account in found:
-        way = "token" if account.kind == "token" else "password" if account.has_password else "proxy"
+        way = {"token": "token", "external": "issuer"}.get(account.kind, "password" if account.has_password else "proxy")
         added = datetime.fromtimestamp(account.created_at).astimezone().strftime("%Y-%m-%d %H:%M")
         shown.add_row(account.name, account.kind, account.role, way, added)
     console().print(shown)

@@ -74,19 +74,20 @@ class Access:
         self._token = token.encode()
         self._proxies = tuple(ipaddress.ip_network(one) for one in self.settings.trusted_proxies)
         self._behind_proxy = settings.api.behind_proxy
+        self.issuer, self.issuer_title = settings.oidc.issuer, settings.oidc.title
         self._may_be_open = is_loopback(settings.api.host) and not self._behind_proxy
 
     @property
     def is_open(self) -> bool:
         """Whether nobody is asked who they are."""
-        if not self._may_be_open or self._token or self.settings.proxy_user_header:
+        if not self._may_be_open or self._token or self.settings.proxy_user_header or self.issuer:
             return False
         return not self.accounts.exist()
 
     @property
     def page_is_open(self) -> bool:
         """Whether the page itself, which tells nothing, is shown before signing in: it asks for a token then."""
-        return not self.accounts.users_exist() and not self.settings.proxy_user_header
+        return not (self.accounts.users_exist() or self.settings.proxy_user_header or self.issuer)
 
     def asker(self, scope: Scope, headers: Headers) -> Asker:
         """Who asks.
@@ -158,7 +159,8 @@ def check_entrance(settings: Settings, store: LocalStore, token: str) -> None:
         ConfigurationError: nobody can; says how to add a user.
     """
     beyond = not is_loopback(settings.api.host) or settings.api.behind_proxy
-    if beyond and not (token or settings.access.proxy_user_header or store.accounts.exist()):
+    ways = token or settings.access.proxy_user_header or settings.oidc.issuer
+    if beyond and not (ways or store.accounts.exist()):
         raise ConfigurationError(
             "a node that serves more than loopback needs users or tokens: `apprentice access add-user NAME --role admin`, "
             "or set api.token_file"

@@ -17,6 +17,7 @@ from learner.http.companion import companion_router
 from learner.http.guard import Guard
 from learner.http.metrics import registry
 from learner.http.models import Health
+from learner.http.oidc_routes import build_issuer, oidc_router
 from learner.http.problems import MEDIA_TYPE, Problem, add_handlers, problem
 from learner.http.routes import api_router
 from learner.http.sign_in import sign_in_router
@@ -69,6 +70,7 @@ def create_app(node: Node, token: str) -> FastAPI:
     app.include_router(_health_router(node))
     access = Access(node.settings, node.store, token)
     app.include_router(sign_in_router(access))
+    app.include_router(oidc_router(access, build_issuer(node.settings)))
     _add_page(app)
     add_handlers(app)
     app.add_middleware(Guard, access=access, beside=_viewer(node))

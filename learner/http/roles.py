@@ -15,6 +15,8 @@ NEEDED: dict[tuple[str, str], Role] = {
     ("GET", "/health/ready"): _ANYBODY,
     ("GET", "/sign-in"): _ANYBODY,
     ("POST", "/sign-in"): _ANYBODY,
+    ("GET", "/sign-in/oidc"): _ANYBODY,
+    ("GET", "/sign-in/oidc/back"): _ANYBODY,
     ("POST", "/sign-out"): _ANYBODY,
     ("GET", "/metrics"): _READER,
     ("GET", "/api/openapi.json"): _READER,

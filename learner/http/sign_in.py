@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 from string import Template
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import structlog
 from anyio import CapacityLimiter, to_thread
@@ -16,6 +16,7 @@ from learner.domain.user import User
 from learner.http.access import Access, Refused, check_same_origin, session_cookie, session_cookie_name
 from learner.http.problems import problem
 
+ISSUER_PATH = "/sign-in/oidc"
 _HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -44,8 +45,14 @@ $content
 </body>
 </html>
 """)
-_FORM = Template("""    <h2>Sign in</h2>
+_ISSUER = Template("""    <p><a href="$address">Sign in with $title</a></p>
+""")
+_FAILED = Template("""    <h2>Not signed in</h2>
     <p id="message" class="error" role="alert">$message</p>
+    <p><a href="/sign-in">Back to signing in</a></p>
+""")
+_FORM = Template("""    <h2>Sign in</h2>
+$issuer    <p id="message" class="error" role="alert">$message</p>
     <form method="post" action="/sign-in">
       <input type="hidden" name="next" value="$next">
       <label for="name">Name</label>
@@ -65,6 +72,7 @@ _SIGNED_IN = Template("""    <h2>Signed in</h2>
     <p><a href="$next">Go on</a></p>
     <form method="post" action="/sign-out"><button>Sign out</button></form>
 """)
+_SIGNING = ("/sign-in", "/sign-out")
 _WRONG = "Name or password is wrong."
 _log = structlog.get_logger(__name__)
 
@@ -83,7 +91,10 @@ def sign_in_router(access: Access) -> APIRouter:
         user: User = request.state.user
         if user.name:
             return _html(_SIGNED_IN, name=user.name, role=user.role, next=back)
-        return _form(back) if access.accounts.users_exist() else _answer(_NO_USERS, 200)
+        issuer = _issuer(access, back)
+        if access.accounts.users_exist():
+            return _form(back, issuer=issuer)
+        return _answer(f"    <h2>Sign in</h2>\n{issuer}" if issuer else _NO_USERS, 200)
 
     @router.post("/sign-in")
     async def sign_in(request: Request) -> Response:
@@ -96,12 +107,13 @@ def sign_in_router(access: Access) -> APIRouter:
         name, password, back = fields.get("name", ""), fields.get("password", ""), safe_address(fields.get("next", "/"))
         client = access.client(request.scope, request.headers)
         if seconds := access.failures.attempt(name, client):
-            return _form(back, f"Too many failed tries. Wait {_duration(seconds)}, then try again.", name, 429, seconds)
+            wait = f"Too many failed tries. Wait {_duration(seconds)}, then try again."
+            return _form(back, wait, name, 429, seconds, _issuer(access, back))
         right = await to_thread.run_sync(access.accounts.check_password, name, password, limiter=hashing)
         if not right:
             _log.warning("sign-in failed", client=client)
             await to_thread.run_sync(_note_failure, access, name, client)
-            return _form(back, _WRONG, name, 403)
+            return _form(back, _WRONG, name, 403, issuer=_issuer(access, back))
         access.failures.succeeded(name, client)
         answer = RedirectResponse(back, 303)
         await to_thread.run_sync(begin_session, access, request, answer, name)
@@ -148,7 +160,7 @@ def safe_address(text: str) -> str:
     except ValueError:
         return "/"
     leads_elsewhere = parts.scheme or parts.netloc or not text.startswith("/") or text.startswith("//") or "\\" in text
-    if leads_elsewhere or not text.isprintable() or len(text) > 4000 or parts.path in ("/sign-in", "/sign-out"):
+    if leads_elsewhere or not text.isprintable() or len(text) > 4000 or parts.path.startswith(_SIGNING):
         return "/"
     return text
 
@@ -162,11 +174,25 @@ def _fields(body: bytes) -> dict[str, str]:
     return {name: values[0] for name, values in sent.items()}
 
 
-def _form(back: str, message: str = "", name: str = "", status: int = 200, retry_after: int = 0) -> Response:
+def sign_in_failed(message: str, status: int) -> Response:
+    """A page that says why nobody is signed in, with the way back."""
+    return _html(_FAILED, status, message=message)
+
+
+def _issuer(access: Access, back: str) -> str:
+    """The way to the issuer, where there is one."""
+    if not access.issuer:
+        return ""
+    address = f"{ISSUER_PATH}?next={quote(back, safe='')}"
+    return _ISSUER.substitute(address=escape(address), title=escape(access.issuer_title))
+
+
+def _form(back: str, message: str = "", name: str = "", status: int = 200, retry_after: int = 0, issuer: str = "") -> Response:
     focus_name, focus_password = ("", "autofocus") if name else ("autofocus", "")
     answer = _html(
         _FORM,
         status,
+        issuer,
         next=back,
         message=message,
         name=name[:64],
@@ -178,8 +204,9 @@ def _form(back: str, message: str = "", name: str = "", status: int = 200, retry
     return answer
 
 
-def _html(content: Template, status: int = 200, **values: str) -> Response:
-    return _answer(content.substitute({name: escape(value) for name, value in values.items()}), status)
+def _html(content: Template, status: int = 200, issuer: str = "", **values: str) -> Response:
+    """A page of texts, and of the way to the issuer, which is HTML."""
+    return _answer(content.substitute({name: escape(value) for name, value in values.items()} | {"issuer": issuer}), status)
 
 
 def _answer(content: str, status: int) -> Response:

@@ -22,6 +22,7 @@ from learner.storage.database import Database
 KEY_FILE = "access-key"
 SHORTEST_PASSWORD = 12
 LONGEST_PASSWORD = 1024
+_ISSUER = "the issuer"
 _TOKEN_PREFIX = "pa_"  # noqa: S105 - lets scanners of secrets recognise one
 
 
@@ -35,7 +36,7 @@ class Account:
 
     Attributes:
         name: unique among users and tokens.
-        kind: ``user`` or ``token``.
+        kind: ``user``, ``token``, or ``external`` for whom an issuer signs in.
         role: what it may do.
         has_password: whether it can sign in with a password; others come through a proxy or a single sign-on.
         created_at: POSIX time.
@@ -137,6 +138,33 @@ class SqliteAccounts:
         token = _TOKEN_PREFIX + secrets.token_urlsafe(32)
         self._add(name, "token", role, self._digest(token), by)
         return token
+
+    def admit_external(self, name: str, subject: str, role: Role) -> None:
+        """Somebody whom an issuer signed in, with the role that it gives them now.
+
+        Args:
+            name: what they are called here.
+            subject: who they are to the issuer, for good, its name included.
+            role: what they may do.
+
+        Raises:
+            AccountError: the name cannot be used, or is somebody else's: a user's, a token's, or another subject's.
+        """
+        with self._db.transaction():
+            row = self._db.row("SELECT kind, secret, role FROM accounts WHERE name = ?", (name,))
+            if row is None:
+                self._add(name, "external", role, self._digest(subject), by=_ISSUER)
+            elif (row["kind"], row["secret"]) != ("external", self._digest(subject)):
+                raise AccountError(f"the name {name!r} is another account's here")
+            elif row["role"] != role:
+                self.set_role(name, role, by=_ISSUER)
+
+    def dismiss_external(self, subject: str) -> None:
+        """Somebody to whom an issuer gives no role any more, if they were here; their sessions end."""
+        with self._db.transaction():
+            row = self._db.row("SELECT name FROM accounts WHERE kind = 'external' AND secret = ?", (self._digest(subject),))
+            if row is not None:
+                self.remove(row["name"], by=_ISSUER)
 
     def set_password(self, name: str, password: str, *, by: str = "") -> None:
         """Another password; the user's sessions end.

@@ -67,7 +67,7 @@ class SqliteSessions:
         """
         digest, now = self._digest(secret), self._clock.now()
         row = self._db.row(
-            "SELECT sessions.*, accounts.role FROM sessions JOIN accounts USING (name) WHERE digest = ? AND kind = 'user'",
+            "SELECT sessions.*, accounts.role FROM sessions JOIN accounts USING (name) WHERE digest = ? AND kind <> 'token'",
             (digest,),
         )
         if row is None or abs(now - row["opened_at"]) > limits.longest_s or abs(now - row["used_at"]) > limits.idle_s:

@@ -24,6 +24,8 @@ TABLE: dict[Route, tuple[Role, int]] = {
     ("GET", "/health/ready"): (ANYBODY, 503),
     ("GET", "/sign-in"): (ANYBODY, 200),
     ("POST", "/sign-in"): (ANYBODY, 403),
+    ("GET", "/sign-in/oidc"): (ANYBODY, 404),
+    ("GET", "/sign-in/oidc/back"): (ANYBODY, 404),
     ("POST", "/sign-out"): (ANYBODY, 200),
     ("GET", "/metrics"): (READER, 200),
     ("GET", "/api/openapi.json"): (READER, 200),
