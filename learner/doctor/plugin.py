@@ -13,6 +13,8 @@ from learner.doctor.site import Site, json_object
 from learner.errors import ConfigurationError
 
 _WAIT_S = 3.0
+_AFTER_AN_ABSENCE_S = 33.0
+"""A plugin that met no node for a while, as one that started before it, tries half a minute apart at most."""
 _LOOK_S = 0.1
 _NUDGE_ROUTE, _STATUS_ROUTE = "/apprentice/nudge", "/apprentice/status"
 _CHECK_URL = "Start `apprentice serve`; check LearnerUrl and TokenFile in section Apprentice of Orthanc's configuration."
@@ -45,19 +47,19 @@ def _round_trip(site: Site, before: Mapping[str, Any]) -> Found:
     """Asks for a nudge, and waits until it came."""
     node_before = _nudged_at(site)
     with site.archive() as client:
-        started = time.monotonic()
+        started, patience_s = time.monotonic(), _AFTER_AN_ABSENCE_S if before.get("problem") else _WAIT_S
         if not client.post(_NUDGE_ROUTE).is_success:
             remedy = f"Allow POST {_NUDGE_ROUTE} to pacs.user, for `apprentice doctor` alone."
             return warning("loaded, and it reaches the node; it may not be asked for a nudge", remedy)
         while True:
             counters = _part(json_object(client.get(_STATUS_ROUTE)), "plugin")
             took = time.monotonic() - started
-            if counters.get("delivered", 0) > before.get("delivered", 0) or took > _WAIT_S:
+            if counters.get("delivered", 0) > before.get("delivered", 0) or took > patience_s:
                 break
             time.sleep(_LOOK_S)
     if counters.get("delivered", 0) <= before.get("delivered", 0):
-        problem = counters.get("problem") or "it tries ever more rarely, half a minute apart at most"
-        return warning(f"loaded, but a nudge did not arrive within {_WAIT_S:g} s: {problem}", _CHECK_URL)
+        problem = counters.get("problem") or "it says no reason"
+        return warning(f"loaded, but a nudge did not arrive within {patience_s:g} s: {problem}", _CHECK_URL)
     node_after = _nudged_at(site)
     if node_after is not None and node_after == node_before:
         remedy = f"Let LearnerUrl in section Apprentice of Orthanc's configuration be {site.node_url}."
