@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from passwords import PASSWORD
 from starlette.testclient import TestClient
 from versions import add_version
 
@@ -123,12 +124,11 @@ def past(node: Node) -> Past:
 
 
 MakeClient = Callable[..., TestClient]
-PASSWORD = "twelve green apples"
 
 
 @pytest.fixture
 def people(node: Node) -> LocalStore:
-    """Users ``reader``, ``operator`` and ``admin`` with :data:`PASSWORD`, hashed at little cost."""
+    """Users ``reader``, ``operator`` and ``admin`` with :data:`passwords.PASSWORD`, hashed at little cost."""
     accounts = node.store.accounts
     accounts._hasher = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     for role in (Role.READER, Role.OPERATOR, Role.ADMIN):

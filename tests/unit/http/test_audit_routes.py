@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import PASSWORD
+from passwords import PASSWORD
 from starlette.testclient import TestClient
 from versions import add_version
 

@@ -1,0 +1,3 @@
+"""Passwords of users in tests."""
+
+PASSWORD = "twelve green apples"
