@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import numpy as np
 from browser_harness import browsing, driver
+from node_harness import wait_for
 from ohif_harness import CANVAS, Ohif, ohif_folder
 from playwright.sync_api import Page
 
@@ -103,16 +104,7 @@ def turn(ohif: Ohif, notches: int) -> None:
     for _ in range(notches):
         before = ohif.shown
         ohif.page.mouse.wheel(0, 100)
-        wait_until(lambda before=before: ohif.shown != before)
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Waits for what a page is asked for."""
-    ends = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > ends:
-            raise SystemExit("waited in vain")
-        time.sleep(0.02)
+        wait_for(lambda before=before: ohif.shown != before, "the next image", PATIENCE_S)
 
 
 def first_answer(page: Page, address: str, reading_s: float, pictures: Path | None) -> Stopwatch:

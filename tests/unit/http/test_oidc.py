@@ -23,7 +23,7 @@ from learner.http.access import check_entrance
 from learner.http.app import create_app
 from learner.http.oidc_routes import BACK_PATH, Pending
 from learner.node import Node
-from learner.settings import ApiSettings, OidcSettings, Settings
+from learner.settings import ApiSettings, OidcSettings
 
 NODE = "http://127.0.0.1:8075"
 MakeBrowser = Callable[..., TestClient]
@@ -396,25 +396,3 @@ def test_nothing_of_a_person_is_logged(
     told = "".join(capsys.readouterr())
     assert "no role by claim groups" in told
     assert not [word for word in ("eva", "s-1", "opaque", SECRET, "eyJ") if word in told]
-
-
-WRONG = [
-    ({"issuer": "http://sso.hospital.example"}, "https address"),
-    ({"issuer": "sso"}, "https address"),
-    ({"client_id": ""}, "needs client_id"),
-    ({"readers": ()}, "nobody would have a role"),
-    ({"scopes": ("profile",)}, "openid"),
-]
-
-
-@pytest.mark.parametrize(("changes", "match"), WRONG)
-def test_settings_that_cannot_work_are_refused(changes: dict[str, Any], match: str) -> None:
-    given = {"issuer": "https://sso.hospital.example", "client_id": "apprentice", "readers": ("radiology",)}
-    with pytest.raises(ValueError, match=match):
-        OidcSettings(**(given | changes))
-
-
-def test_an_issuer_needs_the_nodes_own_address() -> None:
-    oidc_settings = OidcSettings(issuer="https://sso.hospital.example", client_id="apprentice", readers=("radiology",))
-    with pytest.raises(ValueError, match=r"api\.public_url"):
-        Settings(oidc=oidc_settings)
