@@ -58,7 +58,7 @@ git -C "$source" archive HEAD | tar -x -C "$work/project"
 
 say "wheels"
 "$python" -m pip download --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: \
-  -r "$source/requirements/node.txt" --dest "$work/wheels" >&2
+  -r "$source/requirements/node.txt" -r "$source/requirements/export.txt" --dest "$work/wheels" >&2
 "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work/wheels" "$work/project" >&2
 rm -rf "$work/project/build" "$work/project"/*.egg-info
 "$python" -m pip download --quiet --disable-pip-version-check -c "$source/constraints.txt" --only-binary :all: \
@@ -66,7 +66,7 @@ rm -rf "$work/project/build" "$work/project"/*.egg-info
 
 say "viewer and licences"
 cp -R "$viewer/." "$work/ohif"
-"$python" "$source/packaging/licences.py" "$work" >"$work/LICENSES.md"
+"$python" "$source/supply/bundle_licences.py" "$work" >"$work/LICENSES.md"
 cp "$source/packaging/bundle-install.sh" "$work/install.sh"
 printf 'version=%s\ncommit=%s\ndebian=%s\narchitecture=%s\npython=%s\ntorch=%s\n' \
   "$version" "$commit" "$debian" "$architecture" "$(tag "$python")" "$TORCH" >"$work/VERSION"

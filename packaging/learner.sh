@@ -27,7 +27,8 @@ else
   [ -n "${PIP_INDEX_URL:-}" ] || unset PIP_INDEX_URL
   [ -n "${PIP_EXTRA_INDEX_URL:-}" ] || unset PIP_EXTRA_INDEX_URL
   # Every file has the hash that is on record, but for torch, of which each index has builds of its own: its version has to do.
-  "$environment/bin/python" -m pip install "$@" --no-deps --require-hashes -r "$source/requirements/node.txt"
-  "$environment/bin/python" -m pip install "$@" -c "$source/constraints.txt" ${index:+--extra-index-url "$index"} \
-    "$torch" "${source}[export]"
+  "$environment/bin/python" -m pip install "$@" --no-deps --require-hashes \
+    -r "$source/requirements/node.txt" -r "$source/requirements/export.txt"
+  "$environment/bin/python" -m pip install "$@" -c "$source/constraints.txt" ${index:+--extra-index-url "$index"} "$torch"
+  "$environment/bin/python" -m pip install "$@" --no-deps --no-build-isolation "$source"
 fi

@@ -18,7 +18,13 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 LISTS = HERE.parent / "requirements"
-_PARTS = {"node": ("node",), "torch": ("node", "gpu"), "dev": ("node", "tools"), "docs": ("node", "tools")}
+_PARTS = {
+    "node": ("node",),
+    "export": ("node",),
+    "torch": ("node", "gpu"),
+    "dev": ("node", "tools"),
+    "docs": ("node", "tools"),
+}
 """By list of packages, which licences may be in it."""
 _APPROVED = "License :: OSI Approved ::"
 _TEXTS = re.compile(r"(^|/)(licen[cs]e|copying|notice|authors)[^/]*$", re.IGNORECASE)
@@ -60,14 +66,20 @@ def installed() -> Iterator[tuple[str, str, metadata.PackageMetadata]]:
                 continue  # for another platform
 
 
-def licence_of(name: str, said: Mapping[str, object], expressions: list[str], read: Mapping[str, str]) -> str:
+def words() -> tuple[dict[str, object], dict[str, object]]:
+    """What words in packages' metadata mean, and what somebody read in licences' texts, by package."""
+    known = rules()
+    return {one: one for names in known["allowed"].values() for one in names} | known["stated"], known["read"]
+
+
+def licence_of(name: str, said: Mapping[str, object], read: Mapping[str, object], expressions: list[str]) -> str:
     """The licence of a package as an SPDX expression.
 
     Args:
         name: of the package.
         said: what words in packages' metadata mean, by word; empty where they do not say enough.
-        expressions: what the package says, the most exact first.
         read: what somebody read in a licence's text, by package.
+        expressions: what the package says, the most exact first.
 
     Raises:
         LicenceError: it says nothing that is understood.
@@ -76,7 +88,7 @@ def licence_of(name: str, said: Mapping[str, object], expressions: list[str], re
         if meant := said.get(text, text if text and re.fullmatch(r"[\w.+-]+( (AND|OR|WITH) [\w.+-]+)+", text) else ""):
             return str(meant)
     if name in read:
-        return read[name]
+        return str(read[name])
     remedy = "read its licence and add it to supply/licences.toml, or do without it"
     raise LicenceError(f"{name}: its licence is not understood ({'; '.join(expressions) or 'none is named'}); {remedy}")
 
@@ -99,12 +111,11 @@ def is_allowed(expression: str, allowed: set[str]) -> bool:
 def packages() -> tuple[list[Package], list[str]]:
     """All packages, and what is wrong with their licences."""
     known, found, wrong = rules(), [], []
-    simple = {one: one for names in known["allowed"].values() for one in names}
-    said, read = simple | known["stated"], {name: str(licence) for name, licence in known["read"].items()}
+    said, read = words()
     for name, part, about in installed():
         allowed = {one for group in _PARTS[part] for one in known["allowed"][group]}
         try:
-            licence = licence_of(name, said, stated(about), read)
+            licence = licence_of(name, said, read, stated(about))
         except LicenceError as error:
             wrong.append(str(error))
             continue

@@ -20,6 +20,7 @@ TORCH = re.compile(r"torch|triton|nvidia-.+|cuda-.+")
 LISTS = {
     "torch": "torch, and what its builds of PyPI ask for on Linux; not installed from here unless a site wants it",
     "node": "what a node needs, without torch",
+    "export": "what `apprentice export` needs besides",
     "dev": "what tests and checks need besides",
     "docs": "what the documentation's site needs besides",
     "sbom": "what makes the bill of materials, in an environment of its own",

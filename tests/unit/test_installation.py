@@ -103,7 +103,9 @@ def test_licences_are_those_that_the_parts_say(tmp_path: Path) -> None:
     (tmp_path / "package" / "DEBIAN" / "control").write_text(control)
     target = tmp_path / "debian" / "lib-x.deb"
     subprocess.run(["dpkg-deb", "--build", tmp_path / "package", target], check=True, capture_output=True)
-    done = subprocess.run([sys.executable, PACKAGING / "licences.py", tmp_path], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "supply" / "bundle_licences.py", tmp_path], capture_output=True, text=True, check=True
+    )
     for row in ("| one | 1.0 | MIT |", "| two | 1.0 | BSD License |", "| lib-x | 2 | x 3 |"):
         assert row in done.stdout.splitlines()
     assert "| three | 1.0 | see the files" in done.stdout

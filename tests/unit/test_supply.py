@@ -35,8 +35,8 @@ def test_the_lists_hold_all_pins_and_no_other() -> None:
 def test_each_package_stands_in_one_list() -> None:
     """But for what makes the bill of materials, which is installed by itself."""
     names = {path.stem: {name for name, _, _ in pins(path)} for path in LISTS}
-    assert set(names) == {"node", "torch", "dev", "docs", "sbom"}
-    together = [name for part in ("node", "torch", "dev", "docs") for name in names[part]]
+    assert set(names) == {"node", "export", "torch", "dev", "docs", "sbom"}
+    together = [name for part in ("node", "export", "torch", "dev", "docs") for name in names[part]]
     assert len(together) == len(set(together))
 
 
@@ -55,14 +55,17 @@ def needs(requirements: list[str], extra: str = "") -> set[str]:
     return {canonicalize_name(one.name) for one in parsed if one.marker is None or one.marker.evaluate({"extra": extra})}
 
 
-@pytest.mark.parametrize(("part", "lists"), [("node", ("node", "torch")), ("dev", ("node", "torch", "dev"))])
+@pytest.mark.parametrize(
+    ("part", "lists"),
+    [("node", ("node", "torch")), ("export", ("node", "torch", "export")), ("dev", ("node", "torch", "export", "dev"))],
+)
 def test_a_list_holds_all_that_its_packages_need(part: str, lists: tuple[str, ...]) -> None:
     """pip installs it without looking for more."""
     there = {name for one in lists for name, _, _ in pins(ROOT / "requirements" / f"{one}.txt")}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wanted = needs(project["build-system"]["requires"]) | needs(project["project"]["dependencies"])
-    if part == "dev":
-        wanted |= needs(project["project"]["optional-dependencies"]["dev"])
+    if part != "node":
+        wanted |= needs(project["project"]["optional-dependencies"][part])
     assert wanted <= there
     for name, _, marker in pins(ROOT / "requirements" / f"{part}.txt"):
         if not marker or Marker(marker).evaluate():
@@ -103,7 +106,7 @@ def about(**fields: list[str]) -> Message:
 
 def licence(said: Message, name: str = "a-package") -> str:
     rules = licences.rules()
-    return licences.licence_of(name, {"MIT": "MIT"} | rules["stated"], licences.stated(said), rules["read"])
+    return licences.licence_of(name, {"MIT": "MIT"} | rules["stated"], rules["read"], licences.stated(said))
 
 
 def test_what_a_package_says_is_understood_or_it_is_refused() -> None:

@@ -1,6 +1,6 @@
 """Says under which licences the parts of a bundle are, as a page in Markdown, from what the parts themselves say.
 
-usage: python licences.py BUNDLE
+usage: python supply/bundle_licences.py BUNDLE
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import sys
 import zipfile
 from email.parser import Parser
 from pathlib import Path
+
+from licences import LicenceError, licence_of, stated, words
 
 _UNSAID = "see the files of licences in it"
 _HEAD = """# Licences of what is in this bundle
@@ -42,9 +44,11 @@ def wheel_row(wheel: Path) -> str:
     with zipfile.ZipFile(wheel) as archive:
         (name,) = (n for n in archive.namelist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", n))
         said = Parser().parsestr(archive.read(name).decode("utf-8", "replace"), headersonly=True)
-    classified = [c.rpartition(" :: ")[2] for c in said.get_all("Classifier", []) if c.startswith("License :: ")]
-    free_text = (said.get("License") or "").strip().splitlines()
-    licence = said.get("License-Expression") or ", ".join(classified) or (free_text or [_UNSAID])[0][:80]
+    expressions = stated(said)
+    try:
+        licence = licence_of(re.sub(r"[-_.]+", "-", said["Name"]).lower(), *words(), expressions)
+    except LicenceError:
+        licence = "; ".join(one.removeprefix("OSI Approved :: ") for one in expressions)[:80] or _UNSAID
     return f"| {said['Name']} | {said['Version']} | {licence} |"
 
 
