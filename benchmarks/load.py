@@ -9,8 +9,8 @@ What counts: no object dropped, throughput at least 0.9 of that of Orthanc alone
 their arrival, and memory: learner and trainer take no more than their programs, their caches (``answer.image_cache_mb``, and
 that of prepared cases) and one answer or one step.
 
-usage: python benchmarks/load.py [--series 50] [--slices 300] [--size 128] [--annotations 40] [--associations 8] [--blocks 5]
-                                 [--out FILE.json]
+usage: python benchmarks/load.py [--series 50] [--slices 300] [--size 512] [--annotations 40] [--drawn-size 128]
+                                 [--associations 8] [--blocks 5] [--out FILE.json]
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def measure(chosen: argparse.Namespace, folder: Path) -> Result:
     blocks: dict[str, list[Block]] = {"alone": [], "ours": []}
     alone = LocalOrthanc(folder / "alone", credentials={"apprentice": "only-for-tests"})
     with alone, running_node(folder / "node", make, steps=20, answer=f"image_cache_mb = {_CACHE_MB}") as node:
-        drawings = annotate(node, chosen.annotations, chosen.slices, chosen.size)
+        drawings = annotate(node, chosen.annotations, chosen.slices, chosen.drawn_size)
         names = [node.instance_id(drawing) for drawing in drawings]
         begin = time.monotonic()
         with sampled(node, peak_mb):
@@ -264,8 +264,9 @@ def main() -> None:
     for name, default in (
         ("series", 50),
         ("slices", 300),
-        ("size", 128),
+        ("size", 512),
         ("annotations", 40),
+        ("drawn-size", 128),
         ("associations", 8),
         ("blocks", 5),
     ):

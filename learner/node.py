@@ -14,12 +14,14 @@ from dicom_io.pacs.scp import StorageScp
 from learner.app.acceptance import Acceptance
 from learner.app.forgetting import ForgottenStudies, Purge
 from learner.app.intake import Intake
+from learner.app.precedence import Precedence
 from learner.app.respond import Respond
 from learner.app.retention import Retention
 from learner.app.tasks import TaskBook
 from learner.app.worker import Worker
 from learner.domain.audit import Event
 from learner.domain.case import Case
+from learner.domain.pace import give_way, giving_way
 from learner.errors import ConfigurationError, StoreUnavailable
 from learner.settings import Settings
 from learner.storage.disk import free_bytes, shortage, trouble
@@ -60,6 +62,7 @@ class NodeStatus:
         store_error: why the node's own store cannot be used, with what is free and the remedy; empty while it can.
         learning_waits: why nothing is learned for want of space, with the remedy; empty while there is enough.
         disk_free_mb: MiB free on the disk of the data folder.
+        gave_way_s: for how long answers have waited for the archive since the start, in seconds.
         trainer_alive: whether the trainer runs.
         trainer_restarts: how often it had to be started again.
         last_intake_at: POSIX time at which the archive's log was last read to its end, or None.
@@ -74,6 +77,7 @@ class NodeStatus:
     store_error: str = ""
     learning_waits: str = ""
     disk_free_mb: int = 0
+    gave_way_s: float = 0.0
 
 
 class Node:
@@ -97,6 +101,7 @@ class Node:
         scp: StorageScp | None = None,
         acceptance: Acceptance | None = None,
         housekeeping: Housekeeping | None = None,
+        precedence: Precedence | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -107,6 +112,7 @@ class Node:
         self._acceptance = acceptance
         self._respond = respond
         self.housekeeping = housekeeping
+        self._precedence = precedence
         self._last_intake_at: float | None = None
         self._last_nudge_at: float | None = None
         self._reconcile_at = 0.0
@@ -166,7 +172,13 @@ class Node:
     def _answer(self) -> bool:
         if self.housekeeping is not None:
             self.housekeeping.run_once()
-        return self._respond.run_once()
+        with giving_way(self._give_way):
+            give_way()
+            return self._respond.run_once()
+
+    def _give_way(self) -> None:
+        if self._precedence is not None:
+            self._precedence.give_way(lambda: self._respond_worker.stopping)
 
     def answer_now(self) -> None:
         """A job became ready."""
@@ -196,6 +208,7 @@ class Node:
             store_error=failed[0].last_error if failed else trouble(folder),
             learning_waits=shortage(folder, self.settings.node.min_free_mb),
             disk_free_mb=free_bytes(folder) // _MIB,
+            gave_way_s=self._precedence.waited_s if self._precedence is not None else 0.0,
         )
 
     def _take_in(self) -> bool:
@@ -205,6 +218,8 @@ class Node:
         with self._lock:
             deleted, self._deleted = self._deleted, set()
         taken = self._intake.catch_up()
+        if self._precedence is not None and self._precedence.holds:
+            self._trainer.hold()
         taken += self._intake.look_for_deleted(deleted) if deleted else 0
         if time.monotonic() >= self._reconcile_at or self._intake.wants_scan:
             taken += self._intake.reconcile()

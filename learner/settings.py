@@ -24,6 +24,13 @@ class NodeSettings(Section):
     min_free_mb: int = Field(
         1024, ge=0, description="Free space on the disk of `data`, in MiB, below which nothing is learned; answers go on."
     )
+    archive_first_s: float = Field(
+        20.0,
+        ge=0,
+        le=600,
+        description="Seconds that answers and learning wait at a stretch while images pour into the archive, on a machine "
+        "without a core to spare; 0: they never wait.",
+    )
     log_format: Literal["json", "text"] = Field("json", description="Form of the log.")
     log_file: Path | None = Field(
         None, description="File of the log; standard error without. It may be renamed at any time, as logrotate does."

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -17,6 +18,8 @@ from learner.app.attempts import backoff_s
 _log = structlog.get_logger(__name__)
 NICENESS = 10
 """Added to the trainer's niceness: where cores are scarce, answers come first."""
+HELD_S = 1.0
+"""For so long the child pauses once it is asked to."""
 _STOP_S = 20.0
 _HEALTHY_S = 60.0
 """A trainer that lived for so long was none that fails at its start: the pause before the next begins small again."""
@@ -42,6 +45,13 @@ class TrainerProcess:
     def start(self) -> None:
         """Starts the child and its supervision."""
         self._thread.start()
+
+    def hold(self) -> None:
+        """Asks the child to pause between two steps for a moment, :data:`HELD_S`; more often for longer."""
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with suppress(OSError):  # it has ended, or is so busy that it has read nothing for long
+                os.write(process.stdin.fileno(), b".")
 
     def stop(self) -> None:
         """Asks the child to stop after its step, and kills it if it does not."""
@@ -76,7 +86,11 @@ class TrainerProcess:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "learner", "trainer", "--config", str(self._configuration)]
-        return subprocess.Popen(command, stdin=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})  # noqa: S603 - ourselves
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603 - ourselves
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        return process
 
     def _wait(self) -> int:
         assert self._process is not None
@@ -92,18 +106,25 @@ class TrainerProcess:
             return self._process.wait()
 
 
-def stop_with_parent(stop: threading.Event) -> None:
-    """In the child: sets ``stop`` on SIGTERM, SIGINT, and when the parent's end of standard input closes."""
+class Parent:
+    """In the child: what the parent wants of it.
 
-    def on_signal(_number: int, _frame: object) -> None:
-        stop.set()
+    Args:
+        stop: set on SIGTERM, SIGINT, and when the parent's end of standard input closes.
+    """
 
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
+    def __init__(self, stop: threading.Event) -> None:
+        self._stop = stop
+        self._held_until = 0.0
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: stop.set())
+        threading.Thread(target=self._watch, name="parent-watch", daemon=True).start()
 
-    def watch() -> None:
-        while os.read(sys.stdin.fileno(), 1):
-            pass
-        stop.set()
+    def held(self) -> bool:
+        """Whether the next step is to wait."""
+        return time.monotonic() < self._held_until
 
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    def _watch(self) -> None:
+        while os.read(sys.stdin.fileno(), 4096):
+            self._held_until = time.monotonic() + HELD_S
+        self._stop.set()

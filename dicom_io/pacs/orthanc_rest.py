@@ -29,6 +29,8 @@ from dicom_io.pacs.port import FeedPage, SeriesStatus
 
 _FETCH_THREADS = 2
 _BULK = 200
+_FEW = 20
+"""New instances of a page that are looked up."""
 _STUDIES_KEPT = 20_000
 _STORED = ("Success", "AlreadyStored")
 _JSON = dict[str, Any]
@@ -90,15 +92,17 @@ class OrthancArchive:
         self.close()
 
     def page(self, cursor: int, limit: int = 500) -> FeedPage:
-        """The entries of ``/changes`` after ``cursor``. See :meth:`dicom_io.pacs.port.Feed.page`."""
+        """The entries of ``/changes`` after ``cursor``. See :meth:`dicom_io.pacs.port.Feed.page`.
+
+        While instances pour in, those of a series that is known already are not looked up one by one: a series is told when it
+        begins and when it is stable. So only a second object in a series of drawings is told later.
+        """
         answer = self._json("GET", "/changes", params={"since": cursor, "limit": limit})
         with _understood("/changes"):
             end, done = max(int(answer["Last"]), cursor), bool(answer["Done"])
-            last_entry = {
-                entry["ID"]: number
-                for number, entry in enumerate(answer["Changes"])
-                if entry["ResourceType"] in ("Series", "Instance")
-            }
+            kinds = [entry["ResourceType"] for entry in answer["Changes"]]
+            told = ("Series", "Instance") if kinds.count("Instance") <= _FEW else ("Series",)
+            last_entry = {entry["ID"]: number for number, entry in enumerate(answer["Changes"]) if kinds[number] in told}
         found = self._statuses(list(last_entry))
         touched = sorted(found, key=lambda one: max(last_entry.get(name, -1) for name in (one.archive_id, *one.instance_ids)))
         return FeedPage(tuple(touched), end, done)

@@ -15,6 +15,7 @@ from dicom_io.read_series import read_series
 from dicom_io.volume import ImageSeries
 from learner.app.intake import instances_digest
 from learner.domain.case import Round
+from learner.domain.pace import give_way
 
 _DIGESTED = 4
 Wanted = Collection[tuple[str, int]]
@@ -68,7 +69,9 @@ class SeriesImages:
                 if name[:2] == key and _holds(images, wanted):
                     self._kept.move_to_end(name)
                     return images
-        images = read_series(self._source.fetch_series(series), wanted)
+        files = self._source.fetch_series(series)
+        give_way()
+        images = read_series(files, wanted)
         with self._lock:
             self._kept[*key, images.part] = images
             while len(self._kept) > 1 and self._bytes() > self._capacity:

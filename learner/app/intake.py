@@ -8,7 +8,7 @@ loses nor repeats one. Annotations are taken the moment they are stored; images 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import structlog
 
@@ -58,6 +58,7 @@ class Intake:
         forgotten: studies of which nothing is taken in; None for none.
         forgets_deleted: whether studies whose images are gone from the archive are forgotten.
         most_undrawn: how many rounds 0 wait at a time; other series stay in the archive, unknown, until a scan finds them.
+        arrived: told how many more entries the log has, each time that it is read.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Intake:
         *,
         forgets_deleted: bool = False,
         most_undrawn: int = 1000,
+        arrived: Callable[[int], None] = lambda _entries: None,
     ) -> None:
         self._archive = archive
         self._forgotten = forgotten
@@ -78,6 +80,7 @@ class Intake:
         self._tasks = tasks
         self._links = links
         self._most_undrawn = most_undrawn
+        self._arrived = arrived
         self._has_deferred = False
 
     @property
@@ -96,7 +99,9 @@ class Intake:
         """
         taken = 0
         while True:
-            page = self._archive.page(self._store.records.cursor(FEED))
+            before = self._store.records.cursor(FEED)
+            page = self._archive.page(before)
+            self._arrived(page.cursor - before)
             with self._store.transaction():
                 taken += sum(self._take(series) for series in page.touched)
                 self._store.records.set_cursor(FEED, page.cursor)

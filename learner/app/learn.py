@@ -31,7 +31,7 @@ class LearnSettings:
     Attributes:
         steps: training steps a job.
         lease_s: how long a job stays ours without a sign of life, in seconds.
-        yield_s: how long a step waits at most while readers are being answered, in seconds.
+        yield_s: how long a step waits at most while readers are being answered or the archive goes first, in seconds.
         attempts: how often an unexpected failure is tried before the job is parked.
     """
 
@@ -66,6 +66,7 @@ class Learn:
         clock: time.
         case_key: keyed hash by which a trainer knows a case, of :attr:`~learner.domain.case.Case.identity`.
         shortage: why there is too little room to learn, empty while there is enough.
+        held: whether something else goes first now.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Learn:
         clock: Clock,
         case_key: Callable[[str], str],
         shortage: Callable[[], str] = lambda: "",
+        held: Callable[[], bool] = lambda: False,
     ) -> None:
         self._store = store
         self._make_trainer = make_trainer
@@ -89,6 +91,7 @@ class Learn:
         self._clock = clock
         self._retraining = Retraining(store, case_key)
         self._shortage = shortage
+        self._held = held
         self._lacked = ""
         self._outside = OutsideFaults(store.jobs, clock)
         self._outcomes = Outcomes(store, gate, settings.lease_s)
@@ -270,13 +273,14 @@ class Learn:
         return lambda: self._between_steps(job)
 
     def _between_steps(self, job: Job) -> None:
-        """Lets readers go first, keeps the lease alive, and stops when told to."""
+        """Lets readers and the archive go first, keeps the lease alive, and stops when told to."""
         waited = 0.0
         while True:
             if self._stopping() or self._paused():
                 raise Preempted
             self._store.jobs.renew(job, self._settings.lease_s)
-            if waited >= self._settings.yield_s or not self._store.jobs.pending(JobKind.RESPOND, of_readers=True):
+            pending = self._store.jobs.pending(JobKind.RESPOND, of_readers=True)
+            if waited >= self._settings.yield_s or not (pending or self._held()):
                 return
             self._wait(0.05)
             waited += 0.05

@@ -21,6 +21,7 @@ from dicom_io.write_report import ReportClass, ReportContent, write_report
 from dicom_io.write_rtstruct import write_contours
 from dicom_io.write_seg import write_prediction, write_residual_bands, write_residual_fractional
 from learner.domain.answer import Answer
+from learner.domain.pace import give_way
 from learner.domain.result_kinds import (
     CAPTURES,
     CONTOURS,
@@ -177,7 +178,11 @@ def build_results(
         settings.viewer,
     )
     chosen = [kind for kind in KINDS if kind == PREDICTION or kind in settings.kinds]
-    return [result for kind in chosen for result in _displayable(list(_WRITERS[kind](writing)), source)]
+    results: list[ResultFile] = []
+    for kind in chosen:
+        give_way()
+        results += _displayable(list(_WRITERS[kind](writing)), source)
+    return results
 
 
 def segment_descriptions(task: Task) -> Sequence[SegmentDescription]:

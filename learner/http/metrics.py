@@ -45,6 +45,8 @@ class NodeCollector(Collector):
         yield GaugeMetricFamily("apprentice_trainer_up", "1 while the trainer runs.", float(status.trainer_alive))
         restarts = "How often the trainer was started again."
         yield CounterMetricFamily("apprentice_trainer_restarts", restarts, status.trainer_restarts)
+        gave_way = "Seconds that answers have waited while the archive went first."
+        yield CounterMetricFamily("apprentice_gave_way_seconds", gave_way, status.gave_way_s)
         yield GaugeMetricFamily("apprentice_training_paused", "1 while training is held back.", float(paused))
         if status.last_intake_at is not None:
             what = "POSIX time at which the archive's log was last read to its end."

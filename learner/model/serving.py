@@ -13,6 +13,7 @@ import torch
 from monai.inferers.utils import sliding_window_inference
 from torch import Tensor
 
+from learner.domain.pace import give_way
 from learner.errors import StoreError
 from learner.model.growth import grown
 from learner.model.network import CPU, build_network, choose_device, precision_context, weights_of_task
@@ -114,6 +115,7 @@ class ServingNetwork:
 
     def _run(self, batch: Tensor, window: tuple[int, ...]) -> Tensor:
         """Softmax of the network's output, in one piece if it is one window."""
+        give_way()
         if tuple(batch.shape[2:]) == window:
             return torch.softmax(self._network(batch).float(), dim=1)
         output = sliding_window_inference(
@@ -122,6 +124,7 @@ class ServingNetwork:
         return cast("Tensor", output)
 
     def _probabilities(self, batch: Tensor) -> Tensor:
+        give_way()
         return torch.softmax(self._network(batch).float(), dim=1)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import SparseAnnotation
+from learner.domain.pace import give_way
 from learner.domain.proxy import ProxyMask, imprint
 from learner.propagation.confidence import DEFAULT_ERROR, ErrorModel, confidence
 from learner.propagation.interval import Fields, Filling, Shape
@@ -147,6 +148,7 @@ class _Stack:
         soft_CDHW[0] = 1.0
         sure_DHW = np.empty(self.labels_DHW.shape, dtype=np.float32)
         for index in range(depth):
+            give_way()
             scores = scores_LDHW[:, index]
             error = method.error.contour(fields, index, self.spacing_DHW)
             soft = soften(scores, error)

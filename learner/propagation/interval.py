@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from learner.domain.pace import give_way
 from learner.propagation.motion import Carried, Motion, warp
 from learner.propagation.signed_distance import NOWHERE
 
@@ -56,6 +57,7 @@ class Shape:
 
     def carried(self, by: Carried) -> FloatArray:
         """The signed distances as they look on another slice."""
+        give_way()
         if by.displacement_HW2 is None:
             return self.distances_KHW
         pairs = zip(self.distances_KHW, self.present, strict=True)

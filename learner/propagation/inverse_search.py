@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from learner.domain.pace import give_way
+
 FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
 
@@ -32,7 +34,9 @@ class InverseSearch:
         """Displacements of pairs (target, source); see :class:`learner.propagation.motion.Registration`."""
         search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         search.setVariationalRefinementAlpha(self._alpha)
-        return [
-            np.asarray(search.calc(target, source, None), dtype=np.float32)  # type: ignore[call-overload]  # stubs forbid None
-            for target, source in pairs
-        ]
+        found = []
+        for target, source in pairs:
+            give_way()
+            displacement = search.calc(target, source, None)  # type: ignore[call-overload]  # stubs forbid None
+            found.append(np.asarray(displacement, dtype=np.float32))
+        return found

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import psutil
 import structlog
 
 from dicom_io.pacs.inbox import Inbox
@@ -25,6 +26,7 @@ from learner.app.images import SeriesImages
 from learner.app.intake import Intake
 from learner.app.learn import Learn, LearnSettings
 from learner.app.patients import PatientLinks
+from learner.app.precedence import Precedence
 from learner.app.priors import PriorStudies
 from learner.app.refusal import Refusals
 from learner.app.respond import Respond, RespondSettings
@@ -52,7 +54,7 @@ from learner.settings import ContractSettings, LearningSettings, Settings
 from learner.storage.disk import shortage
 from learner.storage.store import LocalStore, SystemClock
 from learner.task_files import load_tasks
-from learner.trainer_process import TrainerProcess, stop_with_parent
+from learner.trainer_process import Parent, TrainerProcess
 from learner.wiring.archive import build_receiving, build_sink
 
 if TYPE_CHECKING:
@@ -124,8 +126,20 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     respond = Respond(archive, sink, store, compute, respond_settings, SystemClock(), refusals)
     acceptance = Acceptance(archive, sink, store, images, tasks, mark, SystemClock())
     purges, undrawn = settings.learning.on_pacs_delete == "purge", settings.answer.undrawn_queue
-    intake = Intake(archive, store, tasks, links, forgotten, forgets_deleted=purges, most_undrawn=undrawn)
-    return Node(settings, store, tasks, intake, respond, TrainerProcess(configuration), scp, acceptance, housekeeping)
+    precedence = Precedence(settings.node.archive_first_s, idle_cores)
+    intake = Intake(
+        *(archive, store, tasks, links, forgotten),
+        forgets_deleted=purges,
+        most_undrawn=undrawn,
+        arrived=precedence.arrived,
+    )
+    trainer = TrainerProcess(configuration)
+    return Node(settings, store, tasks, intake, respond, trainer, scp, acceptance, housekeeping, precedence)
+
+
+def idle_cores() -> float:
+    """Cores of the machine that nobody used since it was last asked."""
+    return (psutil.cpu_count() or 1) * (1 - psutil.cpu_percent(interval=None) / 100)
 
 
 def build_housekeeping(settings: Settings, store: LocalStore, archive: Archive) -> Housekeeping:
@@ -152,14 +166,14 @@ def contract_names(settings: ContractSettings) -> ContractNames:
 def run_trainer(settings: Settings) -> None:
     """The trainer's whole life: learns until it is told to stop, or its parent is gone."""
     stop = threading.Event()
-    stop_with_parent(stop)
+    parent = Parent(stop)
     store = build_store(settings)
     if not take_training(store, stop):
         return
     learn_settings = LearnSettings(settings.learning.steps, attempts=settings.answer.attempts)
     factory, gate = trainer_factory(settings, build_tasks(settings, store)), build_gate(settings, store)
     room, key = partial(shortage, settings.node.data, settings.node.min_free_mb), case_key(settings.node.data)
-    learn = Learn(store, factory, gate, learn_settings, stop.is_set, stop.wait, SystemClock(), key, room)
+    learn = Learn(store, factory, gate, learn_settings, stop.is_set, stop.wait, SystemClock(), key, room, parent.held)
     worker = Worker("learn", learn.run_once, idle_s=0.5, expected=(StoreUnavailable,))
     worker.start()
     stop.wait()

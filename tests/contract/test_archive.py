@@ -43,6 +43,21 @@ def test_the_log_tells_each_touched_series_once_in_order_of_its_last_entry(bench
     assert page.cursor > start
 
 
+def test_a_flood_tells_a_series_when_it_begins_and_when_it_is_stable(bench: Bench) -> None:
+    start = bench.start()
+    images, drawing = make_slices(40), make_slices(1)
+    for file in (*images[:30], *drawing, *images[30:]):
+        bench.store(file)
+    told = [one.series_instance_uid for page in read_all(bench.archive, start) for one in page.touched]
+    assert {uids(images[0])[1], uids(drawing[0])[1]} <= set(told)
+    page = bench.archive.page(start)
+    bench.settle()
+    until(
+        lambda: [one for later in read_all(bench.archive, page.cursor) for one in later.touched],
+        lambda touched: any(one.is_stable and len(one.instance_ids) == 40 for one in touched),
+    )
+
+
 def test_small_pages_add_up_to_the_whole_log(bench: Bench) -> None:
     start = bench.start()
     stored = [bench.store_all(make_slices(2)) for _ in range(3)]

@@ -277,3 +277,13 @@ def test_a_scan_that_did_not_meet_an_annotation_is_not_believed(store: LocalStor
 
 def _served(store: LocalStore) -> None:
     add_version(store, "prostate")
+
+
+def test_who_asks_is_told_how_fast_the_log_grows(store: LocalStore) -> None:
+    grown: list[int] = []
+    log = Log((series("1", "MR", "a"),), (series("2", "MR", "b"),))
+    one = Intake(log, store, TaskBook([TASK]), arrived=grown.append)  # type: ignore[arg-type]
+    one.catch_up()
+    assert grown == [1, 1]
+    one.catch_up()
+    assert grown == [1, 1, 0]

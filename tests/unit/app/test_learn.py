@@ -70,6 +70,7 @@ class Machine:
         self.store = LocalStore(folder)
         self.stop = False
         self.waits = 0
+        self.held = False
         self.shortage = ""
 
     def learn(self) -> Learn:
@@ -78,7 +79,18 @@ class Machine:
 
         gate = Gate(self.store, lambda *_: pytest.fail("nothing serves"), GateSettings(cases=0))
         settings = LearnSettings(steps=3, yield_s=1.0)
-        return Learn(self.store, make, gate, settings, lambda: self.stop, self._wait, SystemClock(), str, lambda: self.shortage)
+        return Learn(
+            self.store,
+            make,
+            gate,
+            settings,
+            lambda: self.stop,
+            self._wait,
+            SystemClock(),
+            str,
+            lambda: self.shortage,
+            lambda: self.held,
+        )
 
     def add(self, key: str) -> int:
         case = self.store.records.case("liver", "1.1", f"5.{key}")
@@ -197,6 +209,14 @@ def test_readers_go_first(machine: Machine) -> None:
     machine.store.jobs.add(JobKind.RESPOND, round_id)
     machine.learn().run_once()
     assert machine.waits == 3 * 20, "each of three steps waited its longest, a second in steps of 50 ms"
+    assert machine.weights() == ["a.0", "a.1", "a.2"]
+
+
+def test_the_archive_goes_first(machine: Machine) -> None:
+    machine.add("a")
+    machine.held = True
+    machine.learn().run_once()
+    assert machine.waits == 3 * 20
     assert machine.weights() == ["a.0", "a.1", "a.2"]
 
 
