@@ -139,7 +139,7 @@ def build_node(settings: Settings, configuration: Path) -> Node:
 
 def idle_cores() -> float:
     """Cores of the machine that nobody used since it was last asked."""
-    return (psutil.cpu_count() or 1) * (1 - psutil.cpu_percent(interval=None) / 100)
+    return float((psutil.cpu_count() or 1) * (1 - psutil.cpu_percent(interval=None) / 100))
 
 
 def build_housekeeping(settings: Settings, store: LocalStore, archive: Archive) -> Housekeeping:
