@@ -11,7 +11,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orthanc
@@ -33,6 +33,7 @@ TOLD_SETTINGS = (
 )
 """Settings of Orthanc that the node's work depends on. Nothing else of its configuration is told."""
 _FRESH_S = 1.0
+_GATHER_S, _GATHERED_S = 0.1, 0.005
 _KINDS = {
     orthanc.ChangeType.NEW_INSTANCE: "NewInstance",
     orthanc.ChangeType.NEW_SERIES: "NewSeries",
@@ -73,10 +74,20 @@ def register() -> None:
 
 
 class ChangeCallback:
-    """Orthanc's one change callback: enqueues, and lets no exception out."""
+    """Orthanc's one change callback: enqueues, and lets no exception out.
 
-    def __init__(self, notifier: Notifier) -> None:
+    While instances pour in, it keeps the thread that calls it for a moment, so that changes gather: the Python plugin has a
+    queue and a thread for them, and to wake that thread for each instance costs more than all that is done here. Orthanc's own
+    threads do not wait for it.
+    """
+
+    def __init__(
+        self, notifier: Notifier, clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._notifier = notifier
+        self._clock = clock
+        self._sleep = sleep
+        self._gathered_at = 0.0
 
     def __call__(self, change: int, _level: int, resource: str) -> None:
         """Takes one change; called by Orthanc's dispatcher."""
@@ -84,11 +95,19 @@ class ChangeCallback:
             kind = _KINDS.get(change)
             if kind is not None:
                 # One word is enough for all the instances that arrive meanwhile.
-                self._notifier.note(kind, "" if kind == "NewInstance" else resource or "")
+                is_first = self._notifier.note(kind, "" if kind == "NewInstance" else resource or "")
+                if kind == "NewInstance" and not is_first:
+                    self._gather()
             elif change == orthanc.ChangeType.ORTHANC_STOPPED:
                 self._notifier.stop()
         except Exception as error:
             _log(f"a change was not taken: {type(error).__name__}")
+
+    def _gather(self) -> None:
+        """Waits, unless what comes now is what has gathered."""
+        if self._clock() - self._gathered_at > _GATHERED_S:
+            self._sleep(_GATHER_S)
+            self._gathered_at = self._clock()
 
 
 class StatusRoute:

@@ -82,18 +82,20 @@ class Notifier:
         with self._changed:
             self._changed.notify()
 
-    def note(self, kind: str, identifier: str) -> None:
-        """Takes a change; returns at once."""
+    def note(self, kind: str, identifier: str) -> bool:
+        """Takes a change; returns at once, and says whether it is the first of its kind that waits."""
         change = (kind, identifier)
         with self._changed:
             self._counters.noted += 1
             if change in self._waiting:  # for nearly all instances of an arriving series it ends here, so it is cheap
                 self._counters.coalesced += 1
-            elif len(self._waiting) >= self._capacity:
+                return False
+            if len(self._waiting) >= self._capacity:
                 self._counters.dropped += 1
             else:
                 self._waiting[change] = None
                 self._changed.notify()
+            return True
 
     def counters(self) -> dict[str, Any]:
         """What became of the changes, see :class:`Counters`."""

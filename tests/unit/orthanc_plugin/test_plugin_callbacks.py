@@ -36,10 +36,11 @@ class Notes:
         self.stopped = False
         self.error = error
 
-    def note(self, kind: str, identifier: str) -> None:
+    def note(self, kind: str, identifier: str) -> bool:
         if self.error is not None:
             raise self.error
         self.noted.append((kind, identifier))
+        return (kind, identifier) not in self.noted[:-1]
 
     def stop(self) -> None:
         self.stopped = True
@@ -72,6 +73,29 @@ def test_changes_are_noted_and_instances_told_together(load_callbacks: Load) -> 
     assert notes.noted == [("NewInstance", ""), ("NewSeries", "s"), ("Deleted", "d"), ("OrthancStarted", "")]
     callback(kinds.ORTHANC_STOPPED, 0, None)
     assert notes.stopped
+
+
+def test_instances_that_pour_in_gather(load_callbacks: Load) -> None:
+    callbacks, fake = load_callbacks()
+    notes, now, slept = Notes(), [100.0], list[float]()
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        now[0] += seconds
+
+    callback = callbacks.ChangeCallback(notes, lambda: now[0], sleep)
+    callback(fake.ChangeType.NEW_INSTANCE, 0, "first")
+    callback(fake.ChangeType.NEW_SERIES, 0, "s")
+    callback(fake.ChangeType.NEW_SERIES, 0, "s")
+    assert slept == []
+    for _ in range(100):  # what gathered is taken one after the other
+        callback(fake.ChangeType.NEW_INSTANCE, 0, "more")
+        now[0] += 0.00002
+    assert slept == [0.1]
+    now[0] += 0.01
+    callback(fake.ChangeType.NEW_INSTANCE, 0, "later")
+    assert slept == [0.1, 0.1]
+    assert len(notes.noted) == 104
 
 
 def test_no_exception_leaves_the_change_callback(load_callbacks: Load) -> None:
