@@ -24,6 +24,9 @@ class NodeSettings(Section):
     min_free_mb: int = Field(
         1024, ge=0, description="Free space on the disk of `data`, in MiB, below which nothing is learned; answers go on."
     )
+    encryption_key_file: Path | None = Field(
+        None, description="Keys (as age-keygen writes them) that images, drawings and networks are encrypted with on disk."
+    )
     log_format: Literal["json", "text"] = Field("json", description="Form of the log.")
     log_file: Path | None = Field(
         None, description="File of the log; standard error without. It may be renamed at any time, as logrotate does."
