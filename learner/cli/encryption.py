@@ -32,9 +32,14 @@ InTheClear = Annotated[bool, typer.Option("--in-the-clear", help="Decrypt all fi
 @app.command("make-key", epilog=examples("apprentice encryption make-key /etc/pacs-apprentice/encryption-key"))
 def make_key_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write, which must not exist.", dir_okay=False)],
+    as_json: AsJson = False,
 ) -> None:
     """Write a new key into a file, as age-keygen does, and print its public half."""
-    typer.echo(make_key(file))
+    recipient = make_key(file)
+    if as_json:
+        print_json({"path": str(file), "recipient": recipient})
+    else:
+        typer.echo(recipient)
     typer.echo(
         f"apprentice: {file} is the key: set node.encryption_key_file to it, and keep a copy of it apart from the node and its "
         "backups; without it nobody reads what is encrypted",
