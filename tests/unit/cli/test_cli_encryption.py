@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from test_cli_process import one_line
+from test_cli_process import run as run_process
 
 from learner.doctor import Level, examine
 from learner.errors import ConfigurationError, FolderInUse
@@ -77,6 +79,17 @@ def test_nothing_is_done_beside_a_node(with_key: Path, data: Path, run: Run) -> 
     lock.release()
     assert (data / RECORD).read_bytes() == b"voxels" * 100
     assert run("encryption", "status", "-c", with_key)[0] == 0
+
+
+def test_a_node_without_its_key_does_not_start_and_says_which(with_key: Path, data: Path, run: Run) -> None:
+    run("encryption", "apply", "-c", with_key)
+    before = (data / RECORD).read_bytes()
+    key = with_key.with_name("key")
+    key.rename(with_key.with_name("kept-apart"))
+    run("encryption", "make-key", key)
+    told = one_line(run_process("serve", "-c", with_key))
+    assert f"{key} lacks the key of {Vault(data).recipients()[0]}" in told
+    assert (data / RECORD).read_bytes() == before
 
 
 def test_a_key_that_exists_is_left(with_key: Path, run: Run) -> None:
