@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from taught_node import TaughtNode
+from taught_node import TASK, TaughtNode
 
+from learner import operations
 from learner.errors import ConfigurationError
+from learner.export.exporting import _remembered
 from learner.memory.files import ExampleFiles
 from learner.model.state import TrainerState, load_state
 from learner.storage.encryption import apply, folder_states, make_key
@@ -101,6 +103,13 @@ def test_what_is_learned_is_the_same_to_the_bit(plain: TaughtNode, encrypted: Ta
             assert all(np.array_equal(arrays[name], others[name]) for name in arrays if arrays[name].ndim > 1)
 
 
+def test_an_export_reads_encrypted_replay_files(plain: TaughtNode, encrypted: TaughtNode) -> None:
+    one, other = (_remembered(state(node), TASK, node.surroundings) for node in (plain, encrypted))
+    assert len(one) == len(other) == 2
+    for key, read in one.items():
+        np.testing.assert_array_equal(read().image_DHW, other[key]().image_DHW)
+
+
 def test_a_replay_file_is_not_removed_for_want_of_its_key(encrypted: TaughtNode) -> None:
     (folder,) = (encrypted.folder / "replay").iterdir()
     names = sorted(path.name for path in folder.glob("*.npz"))
@@ -135,6 +144,12 @@ def test_a_study_is_forgotten_from_encrypted_files(encrypted: TaughtNode) -> Non
     assert len(gone) == len(replay) // 2 > 0
     assert not [path for path in files(node.folder) if path.parent.name in {"rounds", "examples"} and int(path.stem) in numbers]
     assert {path: path.read_bytes() for path in before} == before
+    operations.retrain(node.store, "prostate")  # from what it remembers, encrypted
+    node.work()
+    head = node.store.checkpoints.head("prostate")
+    assert head is not None
+    assert (head.parent, head.from_forgotten) == ("", False)
+    assert all(path.read_bytes().startswith(MAGIC) for path in files(node.folder))
 
 
 def test_a_store_from_before_is_encrypted_and_learns_on(plain: TaughtNode) -> None:
