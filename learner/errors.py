@@ -15,6 +15,8 @@ What archives and DICOM objects do wrong is :class:`dicom_io.errors.DicomIoError
 
 from __future__ import annotations
 
+from dicom_io.whole_files import DamagedFile
+
 
 class ApprenticeError(Exception):
     """Base of all errors of the learner; the message names the object and the remedy."""
@@ -32,8 +34,8 @@ class StoreUnavailable(StoreError):
     """The store cannot be used for now: its disk is full, read-only or broken. Names the folder, what is free, the remedy."""
 
 
-class CorruptFile(StoreError):
-    """A file of the store does not have the hash that was recorded for it."""
+class CorruptFile(StoreError, DamagedFile):
+    """A file of the store does not have the hash that was recorded for it, or is not what was encrypted."""
 
 
 class FolderInUse(StoreError):

@@ -31,6 +31,9 @@ class NodeSettings(Section):
         description="Seconds that answers and learning wait at a stretch while images pour into the archive, on a machine "
         "without a core to spare; 0: they never wait.",
     )
+    encryption_key_file: Path | None = Field(
+        None, description="Keys (as age-keygen writes them) that images, drawings and networks are encrypted with on disk."
+    )
     log_format: Literal["json", "text"] = Field("json", description="Form of the log.")
     log_file: Path | None = Field(
         None, description="File of the log; standard error without. It may be renamed at any time, as logrotate does."

@@ -86,6 +86,7 @@ _ADDED = f"{_ACCESS}::test_a_user_is_added_before_the_node_ever_ran"
 _CHANGED = f"{_ACCESS}::test_roles_change_and_accounts_go"
 _TOKEN = f"{_ACCESS}::test_a_token_is_the_whole_output_and_shown_once"
 _BACKUP = "tests/unit/cli/test_cli_backup.py::test_a_backup_is_made_checked_and_restored"
+_ENCRYPTION = "tests/unit/cli/test_cli_encryption.py::test_a_folder_is_encrypted_and_decrypted"
 _ELSEWHERE = "tests/unit/export/test_export_elsewhere.py"
 _DEMO = "tests/integration/test_demo.py"
 _FORGET = "tests/unit/cli/test_cli_forget.py"
@@ -137,6 +138,9 @@ TESTED = {
     "apprentice access remove ops": _CHANGED,
     "apprentice access add-token orthanc --role reader > /etc/pacs-apprentice/token": _TOKEN,
     "apprentice access add-token prometheus --role reader > /etc/prometheus/apprentice-token": _TOKEN,
+    "apprentice encryption make-key encryption-key": _ENCRYPTION,
+    "apprentice encryption status": _ENCRYPTION,
+    "apprentice encryption apply": _ENCRYPTION,
     "apprentice backup /mnt/backup": _BACKUP,
     "apprentice backup /mnt/backup --json": _BACKUP,
     "apprentice backup --verify /mnt/backup/pacs-apprentice-20260115T020000Z.tar": _BACKUP,
@@ -173,6 +177,7 @@ _SERVES = "runs until it is ended; the steps above do the same by `apprentice se
 
 NOT_RUN = {
     "find /mnt/backup -name 'pacs-apprentice-*.tar' -mtime +30 -delete": "the site's own files",
+    "age -d -i encryption-key -o record.npz var/apprentice/rounds/00000001.npz": "needs the program age; was run by hand",
     "./run sbom": "needs its tools from a registry, and validates what it wrote",
     "./run licences": "`./run check` does the same",
     ".venv/bin/python -m pip install --force-reinstall --no-deps --require-hashes -r requirements/torch.txt": "gigabytes, slow",

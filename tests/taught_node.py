@@ -53,9 +53,15 @@ def case_key(text: str) -> str:
 class TaughtNode:
     """Two series, on each of which somebody drew two slices; learned from in a few steps."""
 
-    def __init__(self, folder: Path, training: TrainingSettings = TRAINING) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        training: TrainingSettings = TRAINING,
+        key_file: Path | None = None,
+        archive: MemoryArchive | None = None,
+    ) -> None:
         self.folder, self.training = folder, training
-        self.archive, self.store = MemoryArchive(), LocalStore(folder)
+        self.archive, self.store = archive or MemoryArchive(), LocalStore(folder, key_file=key_file)
         self.tasks = TaskBook([TASK])
         propagator = make_propagator("chained-flow")
         self.surroundings = Surroundings(self.store, self.archive, propagator, case_key, folder / "replay" / "prostate")
@@ -65,7 +71,7 @@ class TaughtNode:
         images = SeriesImages(self.archive, 2**24)
         subjects = Subjects(self.archive, self.store, images, choice, ContractNames(), None, self.forgotten)
         compute = Compute(subjects, self.store, propagator, ServingNetworks(self.store, _load), case_key)
-        examples = ExampleFiles(folder / "replay" / "prostate")
+        examples = ExampleFiles(folder / "replay" / "prostate", self.store.vault)
         self.purge = Purge(self.store, self.archive, SystemClock(), examples.remove_cases)
         self.purge.clears(images.clear)
         self._respond = Respond(self.archive, self.archive, self.store, compute, RespondSettings(), SystemClock())
@@ -94,7 +100,7 @@ class TaughtNode:
             pass
 
     def _trainer(self, _model: str, labels: Mapping[str, int]) -> Trainer:
-        memory = ReplayMemory(self.folder / "replay" / "prostate", 2**26)
+        memory = ReplayMemory(self.folder / "replay" / "prostate", 2**26, files=self.store.vault)
         return OnlineTrainer(labels, self.training, memory, 1)
 
 

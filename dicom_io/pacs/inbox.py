@@ -25,7 +25,7 @@ from dicom_io.datasets import lenient, text
 from dicom_io.errors import NotInPacs, PacsRefused, PacsUnavailable
 from dicom_io.pacs.part10 import is_uid, patient_of, read_whole
 from dicom_io.pacs.port import FeedPage, SeriesStatus
-from dicom_io.whole_files import write_whole
+from dicom_io.whole_files import PLAIN, DamagedFile, WholeFiles
 
 _KEPT_MODALITIES = ("SEG", "SR", "RTSTRUCT")
 _UIDS = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID")
@@ -59,6 +59,7 @@ class Inbox:
         limit_bytes: what the files may take together; 0 for no limit.
         may_go: whether the image series of that UID is not needed any more.
         clock: POSIX time.
+        files: how the files lie on disk.
     """
 
     can_delete = False
@@ -71,9 +72,11 @@ class Inbox:
         limit_bytes: int = 0,
         may_go: MayGo = lambda _uid: False,
         clock: Callable[[], float] = time.time,
+        files: WholeFiles = PLAIN,
     ) -> None:
-        self._files = folder / "files"
-        self._files.mkdir(parents=True, exist_ok=True)
+        self._folder = folder / "files"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._files = files
         folder.chmod(0o700)
         self._stable_age = stable_age
         self._limit = limit_bytes
@@ -142,7 +145,7 @@ class Inbox:
             known = self._rows("SELECT sop_uid FROM instances WHERE name = ?", instance_id)
         try:
             if known:
-                return self._path(instance_id).read_bytes()
+                return self._files.read(self._path(instance_id))
         except FileNotFoundError:
             pass  # dropped meanwhile
         raise NotInPacs(f"instance {instance_id}", "the inbox has no such object", "Send it to this node again.")
@@ -168,7 +171,9 @@ class Inbox:
                 return
             self._make_room(len(file))
         try:
-            write_whole(self._path(name), file)
+            self._files.write(self._path(name), file)
+        except ValueError as error:
+            raise PacsRefused("DICOM object", f"it cannot be kept ({error})", "Send it with an empty preamble.") from error
         except OSError as error:
             raise PacsUnavailable("inbox", f"the file cannot be written ({error.strerror})", "Free some space.") from error
         with self._transaction():
@@ -241,18 +246,18 @@ class Inbox:
         """Takes in files that the index does not know; removes what was never whole, and lines without a file."""
         with self._transaction():
             known = {row[0] for row in self._rows("SELECT name FROM instances")}
-            there = {path.name: path for path in self._files.glob("*/*")}
+            there = {path.name: path for path in self._folder.glob("*/*")}
             for name in known - there.keys():
                 self._index.execute("DELETE FROM instances WHERE name = ?", (name,))
             self._index.execute("DELETE FROM series WHERE series_uid NOT IN (SELECT series_uid FROM instances)")
             for name in sorted(there.keys() - known):
-                file = there[name].read_bytes()
                 try:
+                    file = self._files.read(there[name])
                     dataset = read_whole(file)
                     if _name(dataset) == name:
                         self._record(name, dataset, len(file))
                         continue
-                except PacsRefused:
+                except (PacsRefused, DamagedFile):
                     pass  # its sender was never told success
                 there[name].unlink()
 
@@ -280,14 +285,21 @@ class Inbox:
         if series_uid not in self._patients and names:
             if len(self._patients) >= _PATIENTS_KEPT:
                 self._patients.clear()
-            self._patients[series_uid] = patient_of(self._path(names[0][0]))
+            self._patients[series_uid] = self._read_patient(self._path(names[0][0]))
         return self._patients.get(series_uid, ("", ""))
+
+    def _read_patient(self, path: Path) -> tuple[str, str]:
+        try:
+            with self._files.open(path) as file:
+                return patient_of(file)
+        except (OSError, DamagedFile):
+            return "", ""
 
     def _rows(self, sql: str, *parameters: object) -> list[tuple[Any, ...]]:
         return self._index.execute(sql, parameters).fetchall()
 
     def _path(self, name: str) -> Path:
-        return self._files / name[:2] / name
+        return self._folder / name[:2] / name
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

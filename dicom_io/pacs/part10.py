@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from pathlib import Path
+from typing import BinaryIO
 
 from pydicom import Dataset, dcmread
 from pydicom.errors import BytesLengthException, InvalidDicomError
@@ -62,10 +62,10 @@ def sop_instance_uid(file: bytes) -> str:
         return ""
 
 
-def patient_of(path: Path) -> tuple[str, str]:
+def patient_of(file: BinaryIO) -> tuple[str, str]:
     """Patient ID and its issuer of a Part 10 file, without reading the rest; empty if they cannot be read."""
     try:
-        with lenient(), path.open("rb") as file:
+        with lenient():
             dataset = read_partial(file, lambda tag, _vr, _length: tag > _ISSUER_OF_PATIENT_ID)
             return text(dataset, "PatientID"), text(dataset, "IssuerOfPatientID")
     except _UNREADABLE:

@@ -22,6 +22,7 @@ from learner.cli import (
     begin,
     check,
     demo,
+    encryption,
     export,
     forget,
     look,
@@ -98,6 +99,7 @@ for _panel, _command, _examples in _COMMANDS:
         _examples[0].split()[0], rich_help_panel=_panel, epilog=examples(*(f"{_NAME} {example}" for example in _examples))
     )(_command)
 app.add_typer(access.app, name="access", rich_help_panel=_SETTING_UP)
+app.add_typer(encryption.app, name="encryption", rich_help_panel=_RUNNING)
 app.add_typer(audit.app, name="audit", rich_help_panel=_LOOKING)
 app.command(hidden=True)(serve.trainer)
 

@@ -122,7 +122,8 @@ def remove(name: Name, config: Configuration = DEFAULT_CONFIGURATION) -> None:
 
 def _store(config: Path) -> LocalStore:
     """The node's store; made if the node did not run yet, because users come first."""
-    return LocalStore(load_settings(config).node.data)
+    node = load_settings(config).node
+    return LocalStore(node.data, key_file=node.encryption_key_file)
 
 
 def _password(file: Path | None) -> str:

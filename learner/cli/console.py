@@ -126,7 +126,8 @@ def open_store(configuration: Path) -> tuple[Settings, LocalStore]:
     """
     settings = load_settings(configuration)
     _check_store(settings)
-    return settings, LocalStore(settings.node.data, keep_checkpoints=settings.learning.keep_checkpoints)
+    node, keep = settings.node, settings.learning.keep_checkpoints
+    return settings, LocalStore(node.data, keep_checkpoints=keep, key_file=node.encryption_key_file)
 
 
 def data_folder(configuration: Path) -> Path:

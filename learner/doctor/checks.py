@@ -62,6 +62,7 @@ CHECKS: tuple[Check, ...] = (
     Check("certificates", "certificates are valid, and for a while longer", machine.certificates),
     Check("limits", "enough files may be open", machine.limits),
     Check("store", "the node's database is whole, and of this version", store.database),
+    Check("encryption", "the keys are there that files are encrypted with, and no file is in the clear", store.encryption),
     Check("lock", "one node at most works on the data folder", store.lock),
     Check("checkpoints", "the networks that serve are on disk as they were written", store.checkpoints, ("store",)),
     Check("archive", "the archive answers, lets the node in, and is new enough", archive.reachable),

@@ -91,6 +91,7 @@ def secrets(site: Site) -> Findings:
 def _secret_files(settings: Settings) -> Iterator[tuple[str, Path]]:
     api, pacs, scp = settings.api, settings.pacs, settings.scp
     files = {
+        "node.encryption_key_file": settings.node.encryption_key_file,
         "api.token_file": api.token_file,
         "api.tls_key": api.tls_key,
         "pacs.password_file": pacs.password_file,

@@ -129,7 +129,7 @@ class Site:
         Raises:
             StoreError: it cannot be used.
         """
-        with closing(LocalStore(self.settings.node.data)) as store:
+        with closing(LocalStore(self.settings.node.data, key_file=self.settings.node.encryption_key_file)) as store:
             yield store
 
 

@@ -15,6 +15,8 @@ from learner.doctor.site import Site, json_object
 from learner.domain.job import JobState
 from learner.errors import ConfigurationError, CorruptFile
 from learner.storage.database import SCHEMA_VERSION
+from learner.storage.encryption import folder_states
+from learner.storage.vault import Vault
 
 _SHOWN = 10
 _RESTORE = "Stop the node and restore the data folder from its backup (docs/operations.md)."
@@ -51,6 +53,28 @@ def _damage(connection: sqlite3.Connection, *, quick: bool) -> str:
         return " ".join(str(first).split())
     missing = connection.execute("PRAGMA foreign_key_check").fetchone()
     return f"a row of table {missing[0]} refers to one that is not there" if missing else ""
+
+
+def encryption(site: Site) -> Findings:
+    """The keys are there that files are encrypted with; where there is one, no file is in the clear."""
+    node = site.settings.node
+    vault = Vault(node.data, node.encryption_key_file)
+    try:
+        vault.check()
+    except ConfigurationError as fault:
+        yield error(str(fault), "Bring the key back from where it is kept apart (docs/security.md).")
+        return
+    if node.encryption_key_file is None:
+        yield ok("off: files are as the disk keeps them")
+        return
+    if node.encryption_key_file.resolve().is_relative_to(node.data.resolve()):
+        what = f"{node.encryption_key_file} lies in the data folder: who takes the disk has the key, too"
+        yield warning(what, "Move it to another disk, and correct node.encryption_key_file.")
+    clear = 0 if site.quick else sum(state.clear.files for state in folder_states(node.data).values())
+    if clear:
+        yield warning(f"{clear} files are in the clear", "Stop the node, and encrypt them: `apprentice encryption apply`.")
+    else:
+        yield ok(f"files are encrypted to {vault.recipient}")
 
 
 def lock(site: Site) -> Findings:

@@ -111,7 +111,7 @@ def export(order: ExportOrder, node: Surroundings) -> NnUNetReport | None:
     _make_room(order)
     report = None
     if "nnunet" in order.parts:
-        remembered = _remembered(state, order.task, node.replay)
+        remembered = _remembered(state, order.task, node)
         cases = AnnotatedCases(node.store, node.archive, node.propagator, node.case_key, remembered)
         report = write_nnunet(order.folder / "nnunet", order.task, cases.of(order.task))
     card = card_markdown(facts, order.parts, report)
@@ -150,9 +150,9 @@ def _make_room(order: ExportOrder) -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
 
-def _remembered(state: TrainerState, task: Task, replay: Path) -> dict[str, Callable[[], Example]]:
+def _remembered(state: TrainerState, task: Task, node: Surroundings) -> dict[str, Callable[[], Example]]:
     """Examples of the replay memory by key, as this version has it."""
-    files = ExampleFiles(replay)
+    files = ExampleFiles(node.replay, node.store.vault)
 
     def reader(name: str) -> Callable[[], Example]:
         return lambda: files.open(name).example()

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
-from dicom_io.whole_files import write_whole
+from dicom_io.whole_files import PLAIN, Opened, WholeFiles
 from learner.domain.example import Example
 from learner.domain.proxy import ProxyMask
 from learner.errors import CorruptFile, StoreError
@@ -43,6 +43,8 @@ class StoredExample:
         recalled_LDHW: uint8, in 1/255, what the network made of the image when it had learned it: no annotation; None if that
             was not kept.
 
+        nbytes: memory that it takes; none where it is mapped.
+
     Raises:
         ValueError: if the buffer holds no example.
     """
@@ -55,6 +57,7 @@ class StoredExample:
             buffer: the same content; kept.
         """
         arrays = _members(file, buffer)
+        self.nbytes = len(buffer) if isinstance(buffer, bytes) else 0
         self.header: dict[str, Any] = json.loads(arrays["header"].tobytes().decode())
         if self.header["format"] != _FORMAT:
             raise ValueError(f"format {self.header['format']} is unknown")
@@ -110,10 +113,13 @@ class ExampleFiles:
 
     Args:
         folder: made if absent.
+        files: how files lie on disk. Names are hashes of what they hold; what does not lie there as it is cannot be mapped, and
+            is read into memory.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: WholeFiles = PLAIN) -> None:
         self._folder = folder
+        self._files = files
         self._verified: set[str] = set()
 
     def write(self, example: Example, recalled_LDHW: FloatArray | None = None) -> tuple[str, int]:
@@ -124,7 +130,7 @@ class ExampleFiles:
             recalled_LDHW: float32, what the network makes of the image, labels 1..L; kept apart from what was drawn.
 
         Returns:
-            The file's name and its size in bytes.
+            The file's name, and the size of what it holds in bytes.
 
         Raises:
             StoreError: if the folder cannot be written; StoreUnavailable, if the disk does not take it for now.
@@ -134,24 +140,24 @@ class ExampleFiles:
         target = self._folder / name
         try:
             if not target.exists():
-                write_whole(target, content)
+                self._files.write(target, content)
         except OSError as error:
             raise unavailable(error, self._folder) or StoreError(f"the replay memory cannot be written: {error}") from error
         return name, len(content)
 
     def open(self, name: str) -> StoredExample:
-        """The example of a file, mapped. Its hash is checked the first time that this object opens it.
+        """The example of a file, mapped where it can be. Its hash is checked the first time that this object opens it.
 
         Raises:
             CorruptFile: if the content does not have the hash that names it, or is no example.
             StoreError: if the file is missing or cannot be read.
         """
         try:
-            with (self._folder / name).open("rb") as file:
+            with self._files.open(self._folder / name) as file:
                 if name not in self._verified and hashlib.file_digest(file, "sha256").hexdigest() + _SUFFIX != name:
                     raise CorruptFile(f"replay file {name} does not have the content that its name says")
                 self._verified.add(name)
-                return StoredExample(file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                return _stored(file)
         except OSError as error:
             found = unavailable(error, self._folder)
             raise found or StoreError(f"replay file {name} cannot be read: {error.strerror}") from error
@@ -163,11 +169,11 @@ class ExampleFiles:
         removed = 0
         for path in self._folder.glob(f"*{_SUFFIX}") if keys else ():
             try:
-                with path.open("rb") as file:
-                    wanted = StoredExample(file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)).header["key"] not in keys
+                with self._files.open(path) as file:
+                    wanted = _stored(file).header["key"] not in keys
             except FileNotFoundError:
                 continue  # its trainer was first
-            except (ValueError, KeyError, TypeError, zipfile.BadZipFile, struct.error):
+            except (CorruptFile, ValueError, KeyError, TypeError, zipfile.BadZipFile, struct.error):
                 wanted = False
             if not wanted:
                 path.unlink(missing_ok=True)
@@ -185,6 +191,13 @@ class ExampleFiles:
                 path.unlink(missing_ok=True)
             self._verified.discard(path.name)
         return len(unwanted)
+
+
+def _stored(file: Opened) -> StoredExample:
+    """The example of an open file: mapped, or as it stands in memory."""
+    if isinstance(file, io.BytesIO):
+        return StoredExample(file, file.getvalue())
+    return StoredExample(file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def encode(example: Example, recalled_LDHW: FloatArray | None = None) -> bytes:

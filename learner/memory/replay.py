@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from dicom_io.whole_files import PLAIN, WholeFiles
 from learner.domain.example import Example
 from learner.errors import StoreError, StoreUnavailable
 from learner.memory.diversity import descriptor, redundancy
@@ -48,7 +49,7 @@ class ReplayEntry:
         key: keyed hash of its series.
         group: task that it belongs to.
         file: name of its file, the hash of the content.
-        size: bytes on disk.
+        size: bytes of its file, in the clear.
         purity: mean confidence of its proxy near the object, in (0, 1].
         loss: running training loss, or -1 before it was drawn.
         rank: its place in the reservoir; the lowest goes first.
@@ -77,10 +78,18 @@ class ReplayMemory:
         capacity_bytes: most that the entries of the index may take together.
         seed: of the reservoir.
         redundant_share: share of a group, by lowest rank, of which the most redundant case goes; 0 is the plain reservoir.
+        files: how files lie on disk.
     """
 
-    def __init__(self, folder: Path, capacity_bytes: int, seed: int = 0, redundant_share: float = 0.25) -> None:
-        self._files = ExampleFiles(folder)
+    def __init__(
+        self,
+        folder: Path,
+        capacity_bytes: int,
+        seed: int = 0,
+        redundant_share: float = 0.25,
+        files: WholeFiles = PLAIN,
+    ) -> None:
+        self._files = ExampleFiles(folder, files)
         self._capacity = capacity_bytes
         self._seed = seed
         self._redundant_share = redundant_share
@@ -140,7 +149,7 @@ class ReplayMemory:
         )
 
     def load(self, entry: ReplayEntry) -> StoredExample | None:
-        """The entry's example, mapped; None, a warning, and the entry forgotten if its file is missing or damaged.
+        """The entry's example; None, a warning, and the entry forgotten if its file is missing or damaged.
 
         Raises:
             StoreUnavailable: if the disk does not give it for now.

@@ -26,7 +26,7 @@ class PreparedCase:
     """One case on the working grid, ready to be sampled.
 
     Attributes:
-        stored: its voxels and its proxy, mapped.
+        stored: its voxels and its proxy, mapped where they can be.
         label_count: labels L of its task now; as many as in ``stored`` or more.
         marks_DHW: what is known of each voxel, as bits.
         positions: per label that occurs, voxel coordinates ``(n, 3)`` where it is the most likely one.
@@ -53,7 +53,7 @@ class PreparedCase:
     @property
     def nbytes(self) -> int:
         """Memory that the case takes; mapped voxels take none."""
-        return self.marks_DHW.nbytes + sum(places.nbytes for places in self.positions)
+        return self.stored.nbytes + self.marks_DHW.nbytes + sum(places.nbytes for places in self.positions)
 
 
 def prepare_case(stored: StoredExample, label_count: int) -> PreparedCase:

@@ -219,13 +219,14 @@ class OnlineTrainer:
         """
 
         def work() -> frozenset[str]:
-            remembered = [stored for entry in self._memory.entries if (stored := self._memory.load(entry)) is not None]
-            if not remembered:
+            remembered = self._memory.entries
+            if all(self._memory.load(entry) is None for entry in remembered):
                 return frozenset()
             rng = np.random.default_rng(self._seed).bit_generator.state
             self._apply(replace(self._capture(), plans={}, steps=0, skipped=0, replay=[], rng=dict(rng)))
-            for stored in remembered:
-                self._memory.admit(self._store(stored.example()))
+            for entry in remembered:  # one after the other: what is not mapped takes memory
+                if (stored := self._memory.load(entry)) is not None:
+                    self._memory.admit(self._store(stored.example()))
             return frozenset(entry.key for entry in self._memory.entries)
 
         return self._whole_or_not_at_all(work)

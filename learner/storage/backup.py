@@ -25,6 +25,7 @@ from typing import BinaryIO
 from learner.errors import StoreError
 from learner.storage.accounts import KEY_FILE
 from learner.storage.sweep import FolderLock
+from learner.storage.vault import FOLDERS, RECIPIENTS
 from learner.version import __version__
 
 FORMAT = 1
@@ -32,8 +33,7 @@ DATABASE = "apprentice.sqlite"
 DATA, MANIFEST, MANIFEST_HASH = "data/", "manifest.json", "manifest.sha256"
 """Names in the archive: the folder that all of the node's files are below, and what describes them, last."""
 _DATABASES = (DATABASE, "inbox/index.sqlite")
-_FOLDERS = ("outbox", "examples", "checkpoints", "replay", "rounds", "inbox/files")
-_KEYS = ("case-key", KEY_FILE)
+_BESIDE = ("case-key", KEY_FILE, RECIPIENTS)
 _HALF_WRITTEN = ".part"
 _LONGEST_WAIT_S = 30.0
 
@@ -161,9 +161,9 @@ def _close_copy(copy: sqlite3.Connection, original: Path) -> None:
 
 
 def _link_all(data: Path, aside: Path) -> None:
-    for name in _KEYS:
+    for name in _BESIDE:
         _link(data / name, aside / name)
-    for name in _FOLDERS:
+    for name in FOLDERS:
         for folder, _, files in os.walk(data / name):
             there = aside / Path(folder).relative_to(data)
             there.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def _link(file: str | Path, linked: str | Path) -> None:
     try:
         os.link(file, linked)
     except FileNotFoundError:
-        pass  # one that the database named no longer before this moment, and that is gone only now; or a key never needed
+        pass  # one that the database named no longer before this moment, and that is gone only now; or one never needed
     except OSError as error:
         remedy = "stop the node and copy its folder, or use a snapshot of the file system"
         raise BackupError(f"{file} is on a file system without hard links ({error.strerror}); {remedy}") from error

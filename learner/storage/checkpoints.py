@@ -7,7 +7,7 @@ import json
 import sqlite3
 from pathlib import Path
 
-from dicom_io.whole_files import write_whole
+from dicom_io.whole_files import WholeFiles
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.gate import Verdict
 from learner.errors import CorruptFile
@@ -25,13 +25,15 @@ class LocalCheckpoints:
         folder: the data folder.
         keep: how many of the newest files of a model stay.
         clock: time.
+        files: how files lie on disk; recorded hashes are of what they hold, however it lies there.
     """
 
-    def __init__(self, database: Database, folder: Path, keep: int, clock: Clock) -> None:
+    def __init__(self, database: Database, folder: Path, keep: int, clock: Clock, files: WholeFiles) -> None:
         self._db = database
         self._folder = folder
         self._keep = keep
         self._clock = clock
+        self._files = files
 
     def add(
         self, model_id: str, state: bytes, *, round_id: int, steps: int, facts: dict[str, object], anew: bool = False
@@ -42,7 +44,7 @@ class LocalCheckpoints:
         digest = hashlib.sha256(state).hexdigest()
         path = f"checkpoints/{model_id}/{number:06d}-{digest[:12]}.pt"
         with on_disk(self._folder):
-            write_whole(self._folder / path, state)
+            self._files.write(self._folder / path, state)
         name, parent = f"{model_id}-{number}", head.name if head is not None else ""
         with self._db.transaction():
             self._db.run("UPDATE checkpoints SET head = 0 WHERE model_id = ? AND head", (model_id,))
@@ -160,7 +162,7 @@ class LocalCheckpoints:
 
     def read(self, checkpoint: Checkpoint) -> bytes:
         """See :meth:`learner.ports.Checkpoints.read`."""
-        state = read_whole(self._folder / checkpoint.path)
+        state = read_whole(self._folder / checkpoint.path, self._files)
         if hashlib.sha256(state).hexdigest() != checkpoint.sha256:
             raise CorruptFile(f"checkpoint {checkpoint.name} does not have its recorded hash; the version before it is used")
         return state

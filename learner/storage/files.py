@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from dicom_io.thumbnails import Thumbnail
-from dicom_io.whole_files import write_whole
+from dicom_io.whole_files import PLAIN, WholeFiles
 from learner.domain.example import Example, Withdrawal
 from learner.domain.pooling import Evidence
 from learner.domain.proxy import ProxyMask
@@ -27,19 +29,31 @@ _PICTURE = "picture_"
 _RECORD_VERSION = 2
 
 
-def read_whole(path: Path) -> bytes:
-    """The content of a file.
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Around what reads a file.
 
     Raises:
         CorruptFile: if it is gone or cannot be read.
         StoreUnavailable: if the disk does not give it for now.
     """
     try:
-        return path.read_bytes()
+        yield
     except OSError as error:
         if (found := unavailable(error, path.parent)) is not None:
             raise found from error
         raise CorruptFile(f"{path.name} cannot be read ({error.strerror}); restore the data folder from its backup") from error
+
+
+def read_whole(path: Path, files: WholeFiles) -> bytes:
+    """The content of a file.
+
+    Raises:
+        CorruptFile: if it is gone, damaged, or cannot be read.
+        StoreUnavailable: if the disk does not give it for now.
+    """
+    with _readable(path):
+        return files.read(path)
 
 
 def pack(arrays: Mapping[str, npt.NDArray[np.generic]], *, compress: bool = True) -> bytes:
@@ -50,7 +64,7 @@ def pack(arrays: Mapping[str, npt.NDArray[np.generic]], *, compress: bool = True
     return buffer.getvalue()
 
 
-def unpack(content: bytes | Path, name: str, prefix: str = "") -> Arrays:
+def unpack(content: bytes | BinaryIO, name: str, prefix: str = "") -> Arrays:
     """What :func:`pack` packed; only arrays whose name begins with ``prefix``. Of a file, only these are read.
 
     Raises:
@@ -178,10 +192,15 @@ class LocalCaseFiles:
     """:class:`learner.ports.CaseFiles` in one folder.
 
     Names of files carry numbers and UIDs that we derived ourselves, nothing that came from outside.
+
+    Args:
+        folder: the data folder.
+        files: how files lie on disk.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: WholeFiles = PLAIN) -> None:
         self._folder = folder
+        self._files = files
 
     def put_record(self, round_id: int, record: CaseRecord) -> None:
         """See :meth:`learner.ports.CaseFiles.put_record`."""
@@ -200,7 +219,7 @@ class LocalCaseFiles:
     def get_record(self, round_id: int) -> CaseRecord:
         """See :meth:`learner.ports.CaseFiles.get_record`."""
         path = self._record(round_id)
-        arrays = unpack(read_whole(path), path.name)
+        arrays = unpack(read_whole(path, self._files), path.name)
         back_end = arrays.get("back_end")
         drawing = {name.removeprefix(_DRAWING): array for name, array in arrays.items() if name.startswith(_DRAWING)}
         annotation = _annotation(arrays) if "labels" in arrays else None
@@ -217,12 +236,13 @@ class LocalCaseFiles:
     def get_evidence(self, round_id: int) -> Evidence | None:
         """See :meth:`learner.ports.CaseFiles.get_evidence`."""
         path = self._record(round_id)
-        return evidence_from(unpack(read_whole(path), path.name, _EVIDENCE))
+        return evidence_from(unpack(read_whole(path, self._files), path.name, _EVIDENCE))
 
     def get_pictures(self, round_id: int) -> tuple[Thumbnail, ...]:
         """See :meth:`learner.ports.CaseFiles.get_pictures`."""
         path = self._record(round_id)
-        return _pictures(unpack(path, path.name, _PICTURE))
+        with _readable(path), self._files.open(path) as file:
+            return _pictures(unpack(file, path.name, _PICTURE))
 
     def put_outgoing(self, sop_instance_uid: str, file: bytes) -> str:
         """See :meth:`learner.ports.CaseFiles.put_outgoing`."""
@@ -232,7 +252,7 @@ class LocalCaseFiles:
 
     def get_outgoing(self, path: str) -> bytes:
         """See :meth:`learner.ports.CaseFiles.get_outgoing`."""
-        return read_whole(self._folder / path)
+        return read_whole(self._folder / path, self._files)
 
     def drop_outgoing(self, path: str) -> None:
         """See :meth:`learner.ports.CaseFiles.drop_outgoing`."""
@@ -250,7 +270,7 @@ class LocalCaseFiles:
     def get_example(self, round_id: int) -> Example | Withdrawal:
         """See :meth:`learner.ports.CaseFiles.get_example`."""
         path = self._example(round_id)
-        arrays = unpack(read_whole(path), path.name)
+        arrays = unpack(read_whole(path, self._files), path.name)
         if "image" not in arrays:
             return Withdrawal(str(arrays["key"]), str(arrays["task_id"]), int(arrays["label_count"]))
         return _read_example(arrays)
@@ -261,7 +281,7 @@ class LocalCaseFiles:
 
     def _write(self, path: Path, content: bytes) -> None:
         with on_disk(self._folder):
-            write_whole(path, content)
+            self._files.write(path, content)
 
     def _record(self, round_id: int) -> Path:
         return self._folder / "rounds" / f"{round_id:08d}.npz"

@@ -24,6 +24,7 @@ from learner.storage.queries import Queries
 from learner.storage.records import SqliteRecords
 from learner.storage.sessions import SqliteSessions
 from learner.storage.sweep import FolderLock, sweep_answers, sweep_training
+from learner.storage.vault import Vault
 
 
 class SystemClock:
@@ -39,23 +40,32 @@ class LocalStore:
 
     Layout: ``apprentice.sqlite``, ``rounds/``, ``outbox/``, ``examples/``, ``checkpoints/<model>/``, ``replay/<model>/``.
 
+    Args:
+        folder: the data folder; made if absent.
+        keep_checkpoints: how many of the newest versions of a model stay.
+        clock: time; the machine's if None.
+        key_file: keys that files are encrypted with; None for files as they are. See :class:`learner.storage.vault.Vault`.
+
     Raises:
         StoreError: if the folder cannot be used.
     """
 
-    def __init__(self, folder: Path, *, keep_checkpoints: int = 5, clock: Clock | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, keep_checkpoints: int = 5, clock: Clock | None = None, key_file: Path | None = None
+    ) -> None:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # it is patient data
         except OSError as error:
             raise StoreError(f"{folder} cannot be made ({error.strerror}); check the path and its rights") from error
         clock = clock or SystemClock()
         self.folder = folder
+        self.vault = Vault(folder, key_file)
         self._database = Database(folder / "apprentice.sqlite")
         self.records = SqliteRecords(self._database, clock)
         self.jobs = SqliteJobs(self._database, clock)
-        self.checkpoints = LocalCheckpoints(self._database, folder, keep_checkpoints, clock)
+        self.checkpoints = LocalCheckpoints(self._database, folder, keep_checkpoints, clock, self.vault)
         self.lessons = SqliteLessons(self._database)
-        self.files = LocalCaseFiles(folder)
+        self.files = LocalCaseFiles(folder, self.vault)
         self.queries = Queries(self._database)
         digest = KeyedHash(folder)
         self.audit = SqliteAudit(self._database, clock)
@@ -75,8 +85,10 @@ class LocalStore:
 
         Raises:
             FolderInUse: if another node has it.
+            ConfigurationError: if a key is missing that files are encrypted with; nothing is removed.
         """
         self._locks.append(FolderLock(self.folder))
+        self.vault.check()
         with suppress(StoreError):  # what a killed process had blanked out goes from the log now, or with the next purge
             self._database.empty_log()
         self.jobs.release_all(JobKind.RESPOND)
@@ -92,8 +104,10 @@ class LocalStore:
 
         Raises:
             FolderInUse: if another trainer has it, such as that of a node that was killed a moment ago.
+            ConfigurationError: if a key is missing that files are encrypted with; nothing is removed.
         """
         self._locks.append(FolderLock(self.folder, "trainer"))
+        self.vault.check()
         for kind in JobKind:
             if kind is not JobKind.RESPOND:
                 self.jobs.release_all(kind)

@@ -17,7 +17,7 @@ import structlog
 
 from dicom_io.pacs.inbox import Inbox
 from dicom_io.pacs.port import Archive
-from dicom_io.whole_files import write_whole
+from dicom_io.whole_files import PLAIN, WholeFiles, write_whole
 from learner.app.acceptance import Acceptance
 from learner.app.compute import Compute
 from learner.app.forgetting import ForgottenStudies, Purge
@@ -69,7 +69,8 @@ _log = structlog.get_logger(__name__)
 
 def build_store(settings: Settings) -> LocalStore:
     """The node's store."""
-    return LocalStore(settings.node.data, keep_checkpoints=settings.learning.keep_checkpoints)
+    node, keep = settings.node, settings.learning.keep_checkpoints
+    return LocalStore(node.data, keep_checkpoints=keep, key_file=node.encryption_key_file)
 
 
 def build_tasks(settings: Settings, store: LocalStore) -> TaskBook:
@@ -147,7 +148,7 @@ def build_housekeeping(settings: Settings, store: LocalStore, archive: Archive) 
     replay = settings.node.data / "replay"
 
     def forget_examples(keys: Collection[str]) -> int:
-        return sum(ExampleFiles(folder).remove_cases(keys) for folder in replay.glob("*"))
+        return sum(ExampleFiles(folder, store.vault).remove_cases(keys) for folder in replay.glob("*"))
 
     spool = archive.purge_study if isinstance(archive, Inbox) else None
     retention = Retention(store, KeptFor(**settings.retention.model_dump()), SystemClock())
@@ -171,7 +172,7 @@ def run_trainer(settings: Settings) -> None:
     if not take_training(store, stop):
         return
     learn_settings = LearnSettings(settings.learning.steps, attempts=settings.answer.attempts)
-    factory, gate = trainer_factory(settings, build_tasks(settings, store)), build_gate(settings, store)
+    factory, gate = trainer_factory(settings, build_tasks(settings, store), store.vault), build_gate(settings, store)
     room, key = partial(shortage, settings.node.data, settings.node.min_free_mb), case_key(settings.node.data)
     learn = Learn(store, factory, gate, learn_settings, stop.is_set, stop.wait, SystemClock(), key, room, parent.held)
     worker = Worker("learn", learn.run_once, idle_s=0.5, expected=(StoreUnavailable,))
@@ -216,7 +217,7 @@ def compare(settings: Settings, store: LocalStore, tasks: TaskBook, model_id: st
     return compare_versions(store, build_gate(settings, store), model_id, names, counts)
 
 
-def trainer_factory(settings: Settings, tasks: TaskBook) -> Callable[[str, Mapping[str, int]], Trainer]:
+def trainer_factory(settings: Settings, tasks: TaskBook, files: WholeFiles) -> Callable[[str, Mapping[str, int]], Trainer]:
     """Makes the trainer of a model, for all the labels of all of its tasks; an example may be from before one gained some."""
 
     def make(model_id: str, label_counts: Mapping[str, int]) -> Trainer:
@@ -225,17 +226,19 @@ def trainer_factory(settings: Settings, tasks: TaskBook) -> Callable[[str, Mappi
             if task.model_id == model_id:
                 counts[task.task_id] = max(counts.get(task.task_id, 0), len(task.labels))
         folder = settings.node.data / "replay" / model_id
-        return make_trainer(counts, settings.learning, folder)
+        return make_trainer(counts, settings.learning, folder, files)
 
     return make
 
 
-def make_trainer(labels: Mapping[str, int], settings: LearningSettings, replay: Path) -> OnlineTrainer:
+def make_trainer(
+    labels: Mapping[str, int], settings: LearningSettings, replay: Path, files: WholeFiles = PLAIN
+) -> OnlineTrainer:
     """A new trainer of a model with these tasks and numbers of labels, its replay memory in a folder; imports torch."""
     from learner.model.settings import training_settings  # noqa: PLC0415 - torch takes a second to import
     from learner.model.trainer import OnlineTrainer  # noqa: PLC0415
 
-    memory = ReplayMemory(replay, settings.replay_mb * _MIB)
+    memory = ReplayMemory(replay, settings.replay_mb * _MIB, files=files)
     return OnlineTrainer(labels, training_settings(settings), memory, settings.seed)
 
 

@@ -76,6 +76,7 @@ def build_receiving(settings: Settings, store: LocalStore) -> tuple[Archive, Sto
             stable_age=pacs.stable_age_s,
             limit_bytes=scp.spool_mb * _MIB,
             may_go=lambda uid: not store.queries.needs_images(uid),
+            files=store.vault,
         )
         return inbox, _scp(settings, inbox, inbox.holds if scp.commitment else None)
     if pacs.kind == "dimse" and pacs.retrieve_by == "move":

@@ -73,7 +73,7 @@ def test_a_data_folder_that_is_none_is_one_line(configuration: Path, tmp_path: P
 
 
 def test_heavy_libraries_stay_out_of_light_commands() -> None:
-    heavy = ["torch", "monai", "uvicorn", "fastapi", "matplotlib", "highdicom", "SimpleITK", "httpx2"]
+    heavy = ["torch", "monai", "uvicorn", "fastapi", "matplotlib", "highdicom", "SimpleITK", "httpx2", "pyrage"]
     code = f"import sys, learner.cli; print([name for name in {heavy!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.strip() == "[]"

@@ -88,7 +88,7 @@ def test_nothing_of_who_and_whose_is_in_what_is_exported(exported: Exported) -> 
 def _cases(node: TaughtNode) -> AnnotatedCases:
     head = node.store.checkpoints.head("prostate")
     around = node.surroundings
-    remembered = _remembered(load_state(node.store.checkpoints.read(head)), TASK, around.replay)
+    remembered = _remembered(load_state(node.store.checkpoints.read(head)), TASK, around)
     return AnnotatedCases(node.store, around.archive, around.propagator, case_key, remembered)
 
 
