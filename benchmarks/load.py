@@ -3,7 +3,7 @@
 Two real Orthancs run on one machine: one alone, one with plugin and learner. Annotations are stored first, so that they wait;
 then the series are sent in blocks, to one and to the other in alternating order, each block by as many ``storescu`` as there
 are associations. While the lone Orthanc gets a block, learner and trainer are stopped (SIGSTOP), so that they take nothing of
-its machine. The figure is the ratio of the medians of the throughputs. Then all annotations are waited for.
+its machine. The figure is the median of the ratios of blocks that follow each other. Then all annotations are waited for.
 
 What counts: no object dropped, throughput at least 0.9 of that of Orthanc alone, annotations of a task answered in the order of
 their arrival, and memory: learner and trainer take no more than their programs, their caches (``answer.image_cache_mb``, and
@@ -94,8 +94,8 @@ class Result:
 
     @property
     def ratio(self) -> float:
-        """Median throughput with learner over that without."""
-        return statistics.median(one.speed for one in self.ours) / statistics.median(one.speed for one in self.alone)
+        """Median of the blocks' ratios of throughput with learner to that without."""
+        return statistics.median(ours.speed / alone.speed for ours, alone in zip(self.ours, self.alone, strict=True))
 
 
 def rss_mb(pid: int) -> float:

@@ -105,7 +105,6 @@ TESTED = {
     "apprentice audit log --since 2026-11-01": f"{_AUDIT}::test_log_lists_oldest_first_and_from_a_time_on",
     "apprentice audit verify": f"{_AUDIT}::test_verify_prints_a_hash_and_fails_for_what_was_changed",
     "./run soak": "tests/soak/test_soak.py::*",
-    "./run soak --annotations 24 --kills 30 --seed 5": "tests/soak/test_soak.py::*",
     "apprentice versions brain": f"{_MODELS}::test_versions_are_listed_with_what_the_gate_said",
     "apprentice compare prostate 12 15": f"{_MODELS}::test_nothing_is_compared_while_no_case_is_held",
     "apprentice rollback prostate": f"{_MODELS}::test_a_model_is_rolled_back",

@@ -14,10 +14,10 @@ from collections.abc import Callable
 
 import structlog
 
-FLOOD, EBB = 200, 50
-"""Entries of the archive's log within a second with which a flood begins, more than modalities send; and within
+FLOOD, EBB = 100, 50
+"""Entries of the archive's log within half a second with which a flood begins, more than modalities send; and within
 :data:`EBB_S` below which it is over: under load the log is read by fits and starts."""
-_FLOOD_S, EBB_S = 1.0, 1.5
+_FLOOD_S, EBB_S = 0.5, 1.5
 _LOOK_S = 0.05
 _log = structlog.get_logger(__name__)
 
@@ -79,9 +79,10 @@ class Precedence:
         return sum(entries for at, entries in self._arrivals if at >= now - seconds)
 
     def _account(self) -> float:
-        """Draws on what may still be waited, or earns it again; the time now."""
+        """Draws on what may still be waited, or earns it again; the time now. Where nobody looks, nobody waits."""
         now = self._clock()
-        spent = now - self._looked_at if self._holding else self._looked_at - now
+        passed = now - self._looked_at
+        spent = min(passed, EBB_S) if self._holding else -passed
         self._left_s = min(self._longest_s, max(0.0, self._left_s - spent))
         self._looked_at = now
         return now

@@ -31,7 +31,7 @@ class Machine:
         self.now, self.idle = 1000.0, 0.4
         self.precedence = Precedence(longest_s, lambda: self.idle, lambda: self.now)
 
-    def receives(self, seconds: float, rate: float = 2 * FLOOD) -> list[bool]:
+    def receives(self, seconds: float, rate: float = 4 * FLOOD) -> list[bool]:
         """Whether others waited, look by look."""
         waited = []
         for _ in range(round(seconds / LOOK_S)):
@@ -53,7 +53,7 @@ def test_others_wait_within_a_second_of_a_flood_and_go_on_soon_after_its_end() -
 def test_nobody_waits_where_the_archive_has_what_it_needs(why: str) -> None:
     machine = Machine(0.0 if why == "switched off" else LONGEST_S)
     machine.idle = 1.5 if why == "a core is idle" else 0.0
-    assert not any(machine.receives(10.0, FLOOD / 2 if why == "slow" else 2 * FLOOD))
+    assert not any(machine.receives(10.0, FLOOD if why == "slow" else 4 * FLOOD))
 
 
 def test_waiting_that_has_begun_goes_on_though_it_leaves_a_core_idle() -> None:
@@ -70,6 +70,14 @@ def test_a_flood_without_an_end_shares_the_machine() -> None:
     assert not first[-1]
     later = machine.receives(400)
     assert sum(later) / len(later) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_process_that_stood_still_has_not_waited() -> None:
+    machine = Machine()
+    machine.receives(2.0)
+    machine.now += 100
+    assert not machine.precedence.holds
+    assert all(machine.receives(10.0)[4:])
 
 
 def test_floods_one_after_the_other_share_the_machine_too() -> None:
