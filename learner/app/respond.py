@@ -83,7 +83,7 @@ class Respond:
         self._clock = clock
         self._refusals = refusals
         self._outside = OutsideFaults(store.jobs, clock)
-        self._doubted: set[int] = set()
+        self._doubted: dict[int, set[str]] = {}
 
     def run_once(self) -> bool:
         """Answers the oldest trigger of a reader, else one of images.
@@ -113,6 +113,7 @@ class Respond:
             if not park_what_kills(self._store.jobs, job, self._settings.attempts):
                 self._respond(job)
             self._outside.forget(job)
+            self._doubted.pop(job.job_id, None)
         except (StoreUnavailable, LeaseLost):
             raise
         except (PacsUnavailable, PacsClosed) as error:
@@ -178,15 +179,15 @@ class Respond:
         return self._store.records.find_case(round_.case_id).series_instance_uid
 
     def _doubt(self, job: Job, error: DicomIoError) -> None:
-        """What cannot be read is fetched once more before it is refused: it may have been cut off on its way.
+        """An object that cannot be read is fetched once more before it is refused: it may have been cut off on its way.
 
         Raises:
             PacsUnavailable: the first time.
         """
-        if isinstance(error, InvalidObject) and job.job_id not in self._doubted:
-            self._doubted.add(job.job_id)
+        doubted = self._doubted.setdefault(job.job_id, set())
+        if isinstance(error, InvalidObject) and error.subject not in doubted:
+            doubted.add(error.subject)
             raise PacsUnavailable(error.subject, error.problem, "It is fetched once more before it is refused.") from error
-        self._doubted.discard(job.job_id)
 
     def _wait(self, job: Job, awaited: SourceAwaited) -> Round:
         """Lets the round wait. The images may have arrived in the meantime, so the archive is asked once more after that."""

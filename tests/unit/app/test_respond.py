@@ -236,6 +236,17 @@ def test_what_cannot_be_read_is_fetched_once_more_before_it_is_refused(scene: Sc
     assert (scene.state, scene.job[0]) == ("refused", "done")
 
 
+def test_each_object_is_fetched_once_more(scene: Scene) -> None:
+    for cut_off in ("drawing", "image", "other image"):
+        scene.raises(InvalidObject(cut_off, "it is cut off", "Send it again."))
+        scene.respond.run_once()
+        assert (scene.state, scene.job[0]) == ("queued", "ready")
+        scene.clock.time += 600
+    scene.raises(InvalidObject("drawing", "it is cut off", "Send it again."))
+    scene.respond.run_once()
+    assert (scene.state, scene.job[0]) == ("refused", "done")
+
+
 def test_what_was_cut_off_on_its_way_is_answered(scene: Scene) -> None:
     scene.raises(InvalidObject("object 1.2", "it is cut off", "Send it again."))
     scene.respond.run_once()
