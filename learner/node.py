@@ -178,7 +178,8 @@ class Node:
 
     def _give_way(self) -> None:
         if self._precedence is not None:
-            self._precedence.give_way(lambda: self._respond_worker.stopping)
+            worker = self._respond_worker
+            self._precedence.give_way(lambda: worker.stopping, worker.wait)
 
     def answer_now(self) -> None:
         """A job became ready."""

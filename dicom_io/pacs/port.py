@@ -49,7 +49,8 @@ class FeedPage:
 
     Attributes:
         touched: each series that the page speaks of, once, in the order of its last entry, as it is now. A series that
-            is gone meanwhile is left out.
+            is gone meanwhile is left out. Of a series whose instances pour in, its beginning and its becoming stable may be
+            all that is told.
         cursor: where the next page begins.
         done: whether the log ends here for now.
     """

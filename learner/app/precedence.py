@@ -31,6 +31,9 @@ class Precedence:
         longest_s: how long others wait at a stretch, in seconds; 0 for never.
         idle_cores: cores that nobody used since it was last asked.
         clock: seconds, monotonic.
+
+    Attributes:
+        waited_s: for how long :meth:`give_way` has waited in all, in seconds.
     """
 
     def __init__(self, longest_s: float, idle_cores: Callable[[], float], clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,11 +68,16 @@ class Precedence:
                 _log.info("work goes on beside the archive", seconds_left=round(self._left_s, 1))
             return self._holding
 
-    def give_way(self, stopping: Callable[[], bool]) -> None:
-        """Waits while the archive goes first, unless the node stops."""
+    def give_way(self, stopping: Callable[[], bool], wait: Callable[[float], object]) -> None:
+        """Waits while the archive goes first, unless the node stops.
+
+        Args:
+            stopping: whether the node is about to stop.
+            wait: waits for so many seconds; returns early when the node stops.
+        """
         began = self._clock()
         while self.holds and not stopping():
-            time.sleep(_LOOK_S)
+            wait(_LOOK_S)
         self.waited_s += self._clock() - began
 
     def _entries(self, now: float, seconds: float) -> int:

@@ -31,6 +31,9 @@ class Machine:
         self.now, self.idle = 1000.0, 0.4
         self.precedence = Precedence(longest_s, lambda: self.idle, lambda: self.now)
 
+    def wait(self, seconds: float) -> None:
+        self.now += seconds
+
     def receives(self, seconds: float, rate: float = 4 * FLOOD) -> list[bool]:
         """Whether others waited, look by look."""
         waited = []
@@ -92,14 +95,10 @@ def test_who_gives_way_comes_back_when_the_flood_is_over_and_when_the_node_stops
     machine = Machine()
     machine.receives(2.0)
 
-    def time_goes_by() -> bool:
-        machine.now += 0.4
-        return False
-
-    machine.precedence.give_way(time_goes_by)
+    machine.precedence.give_way(lambda: False, machine.wait)
     assert machine.precedence.waited_s == pytest.approx(EBB_S, abs=0.5)
     machine.receives(2.0)
-    machine.precedence.give_way(lambda: True)
+    machine.precedence.give_way(lambda: True, machine.wait)
     assert machine.precedence.holds
 
 
@@ -134,7 +133,9 @@ def test_propagation_and_network_pause_several_times_a_volume() -> None:
         assert calls
 
 
-def test_a_node_that_gives_way_answers_after_the_flood_and_asks_its_trainer_to_wait(tmp_path: Path) -> None:
+def test_a_node_that_gives_way_answers_after_the_flood_and_asks_its_trainer_to_wait(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     machine, done, held = Machine(), list[float](), list[int]()
 
     def answer() -> bool:
@@ -152,7 +153,6 @@ def test_a_node_that_gives_way_answers_after_the_flood_and_asks_its_trainer_to_w
     node._take_in()
     assert held == [1]
     began = machine.now
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("learner.app.precedence.time.sleep", lambda seconds: setattr(machine, "now", machine.now + 5 * seconds))
-        node._answer()
+    monkeypatch.setattr(node._respond_worker, "wait", machine.wait)
+    node._answer()
     assert done[0] - began == pytest.approx(EBB_S, abs=0.5)
