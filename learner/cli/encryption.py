@@ -20,6 +20,7 @@ from learner.cli.console import (
     table,
     working,
 )
+from learner.errors import ConfigurationError
 from learner.settings import load_settings
 from learner.storage.encryption import Amount, Applied, folder_states, make_key
 from learner.storage.encryption import apply as apply_encryption
@@ -53,17 +54,31 @@ def status(config: Configuration = DEFAULT_CONFIGURATION, as_json: AsJson = Fals
     data = data_folder(config)
     vault = Vault(data, load_settings(config).node.encryption_key_file)
     states, recipients = folder_states(data), vault.recipients()
+    writes_to, fault = _first_key(vault)
     if as_json:
         folders = {name: asdict(state) for name, state in states.items()}
-        print_json({"folders": folders, "recipients": list(recipients), "writes_to": vault.recipient or None})
+        print_json(
+            {"folders": folders, "recipients": list(recipients), "writes_to": writes_to or None, "key_fault": fault or None}
+        )
         return
     shown = table("Files on disk", "folder", "in the clear", "encrypted")
     for name, state in states.items():
         shown.add_row(name, _told(state.clear), _told(state.encrypted))
     console().print(shown)
-    console().print(f"files are written {f'encrypted to {vault.recipient}' if vault.recipient else 'in the clear'}")
+    if fault:
+        typer.echo(f"apprentice: {fault}", err=True)
+    else:
+        console().print(f"files are written {f'encrypted to {writes_to}' if writes_to else 'in the clear'}")
     for recipient in recipients:
         console().print(f"files may be encrypted to {recipient}")
+
+
+def _first_key(vault: Vault) -> tuple[str, str]:
+    """The recipient that files are written to, empty for none; and why the key cannot be told, as where systemd keeps it."""
+    try:
+        return vault.recipient, ""
+    except ConfigurationError as error:
+        return "", str(error)
 
 
 @app.command(epilog=examples("apprentice encryption apply", "apprentice encryption apply --in-the-clear"))

@@ -92,6 +92,17 @@ def test_a_node_without_its_key_does_not_start_and_says_which(with_key: Path, da
     assert (data / RECORD).read_bytes() == before
 
 
+def test_status_needs_no_key(with_key: Path, run: Run) -> None:
+    """Where systemd keeps it, commands outside of the service have none."""
+    run("encryption", "apply", "-c", with_key)
+    with_key.with_name("key").unlink()
+    code, told, fault = run("encryption", "status", "-c", with_key)
+    assert (code, "1 files" in told, "cannot be read" in fault) == (0, True, True)
+    found = json.loads(run("encryption", "status", "--json", "-c", with_key)[1])
+    assert found["folders"]["rounds"]["encrypted"]["files"] == 1
+    assert (found["writes_to"], len(found["recipients"]), "cannot be read" in found["key_fault"]) == (None, 1, True)
+
+
 def test_a_key_that_exists_is_left(with_key: Path, run: Run) -> None:
     before = with_key.with_name("key").read_bytes()
     with pytest.raises(ConfigurationError, match="exists, and is left"):
