@@ -4,7 +4,8 @@
     python benchmarks/science.py list | results
 
 A study is a list of runs of the evaluation (``learner/evaluation``) and a table of them. Runs lie in ``--runs`` under a digest
-of their settings, so none is computed twice, whatever study asks for it. The table goes to ``--results`` as JSON and
+of their settings, so none is computed twice, whatever study asks for it; the records of finished ones are kept beside the tables, in
+``runs`` under ``--results``, and stand in for them on another machine. The table goes to ``--results`` as JSON and
 markdown; ``results`` makes ``benchmarks/RESULTS.md`` of all of them.
 """
 
@@ -106,7 +107,7 @@ def main() -> None:
         for name, settings, finished in planned(study, options, chosen.runs):
             print(f"{name:40s} {settings.mode:14s} {'finished' if finished else 'to do'}")
         return
-    table = replace(play(study, options, chosen.runs, chosen.jobs), command=command_of(chosen))
+    table = replace(play(study, options, chosen.runs, chosen.jobs, chosen.results / "runs"), command=command_of(chosen))
     name = chosen.study if chosen.part is Part.TEST else f"{chosen.study}-{chosen.part}"
     print(table.markdown())
     print(f"written: {table.write(chosen.results, name)}", file=sys.stderr)

@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import fmean
 
 from study.data import Options
+from study.kept import keep, restore
 from study.table import Table
 
 from learner.evaluation.run import Progress
@@ -56,13 +57,21 @@ class Study:
     rank: int
 
 
-def play(study: Study, options: Options, runs: Path, jobs: int) -> Table:
-    """Computes what is missing and makes the table."""
+def play(study: Study, options: Options, runs: Path, jobs: int, kept: Path) -> Table:
+    """Computes what is missing and makes the table.
+
+    Args:
+        study: what to play.
+        options: what it is asked.
+        runs: folder of the runs.
+        jobs: how many at the same time.
+        kept: folder of the records of finished runs, which are taken from there or added.
+    """
     results: Results = {}
     for phase in study.phases:
         rows = phase(options, results)
         wanted = [(row, replace(row.settings, seed=seed)) for row in rows for seed in range(row.seeds or options.seeds)]
-        _compute_all([(f"{row.name}, seed {s.seed}", s) for row, s in wanted], runs, jobs)
+        _compute_all([(f"{row.name}, seed {s.seed}", s) for row, s in wanted], runs, jobs, kept)
         for row, settings in wanted:
             found = read(settings, folder_of(settings, runs))
             assert found is not None
@@ -82,21 +91,24 @@ def planned(study: Study, options: Options, runs: Path) -> list[tuple[str, RunSe
     return result
 
 
-def _compute_all(wanted: Sequence[tuple[str, RunSettings]], runs: Path, jobs: int) -> None:
+def _compute_all(wanted: Sequence[tuple[str, RunSettings]], runs: Path, jobs: int, kept: Path) -> None:
     """Each different run once."""
     folders = {folder_of(settings, runs): (name, settings) for name, settings in wanted}
+    for folder in folders:
+        restore(folder, kept)
     todo = [(name, settings, folder) for folder, (name, settings) in folders.items() if read(settings, folder) is None]
     if jobs < 2 or len(todo) < 2:
         for name, settings, folder in todo:
-            _compute_one(name, settings, folder)
+            _compute_one(name, settings, folder, kept)
         return
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for future in [pool.submit(_compute_one, *item) for item in todo]:
+        for future in [pool.submit(_compute_one, *item, kept) for item in todo]:
             future.result()
 
 
-def _compute_one(name: str, settings: RunSettings, folder: Path) -> None:
+def _compute_one(name: str, settings: RunSettings, folder: Path, kept: Path) -> None:
     compute(settings, folder, evaluation_makers(), _Teller(name))
+    keep(folder, kept)
 
 
 class _Teller:

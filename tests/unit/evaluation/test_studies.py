@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -62,6 +63,19 @@ def test_online_against_offline(science: Play, tmp_path: Path) -> None:
     assert [figure.met for figure in table.figures][2] is True
     assert table.command == "./run bench science hippocampus --seeds 2 --steps 3 --cases 2 --tests 2"
     assert len(list((tmp_path / "runs").glob("*/finished.json"))) == 7, "one seed of the converged run"
+
+
+def test_records_of_runs_stand_in_for_them_on_another_machine(science: Play, tmp_path: Path) -> None:
+    arguments = ("hippocampus", "--seeds", "1", "--steps", "3")
+    made = science(*arguments)
+    records = sorted((tmp_path / "results" / "runs").glob("*.tar.xz"))
+    assert len(records) == 4
+    contents = [record.read_bytes() for record in records]
+    shutil.rmtree(tmp_path / "runs")
+    sys.modules["study.engine"].evaluation_makers = None  # nothing can be computed: all is read
+    assert science(*arguments) == made
+    assert [record.read_bytes() for record in records] == contents
+    assert not list((tmp_path / "runs").glob("*/state-*")), "no weights are kept"
 
 
 def test_what_is_saved(science: Play) -> None:
