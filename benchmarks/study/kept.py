@@ -1,7 +1,7 @@
-"""Records of finished runs, small enough to lie beside the tables: what a table says can be checked, and need not be computed again.
+"""Records of finished runs, small enough to lie beside the tables: what these say can be checked, and is not computed again.
 
-A file ``DIGEST.tar.xz`` is a run's folder as ``learner/evaluation/run_folder.py`` leaves it when it is finished: settings, one
-record a case, one a test, and facts such as the digest of the code. Weights and images are not in it.
+A file ``DIGEST.tar.xz`` is a run's folder as ``learner/evaluation/run_folder.py`` leaves it when it is finished: settings, a
+record for each case and each test, and facts such as the digest of the code. Weights and images are not in it.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 from monai.networks.nets.dynunet import DynUNet
 from torch import Tensor, nn
 
@@ -65,6 +66,30 @@ def _dynunet(plan: Plan, seed: int) -> DynUNet:
         return DynUNet(**plain_arguments(plan))
 
 
+class PaddedFirst(nn.Conv3d):
+    """A convolution that learns faster on CPUs without AVX512: it pads its input itself and computes the same.
+
+    For convolutions that pad, oneDNN has no AVX2 kernel of the weights' gradient in 3D and takes one by matrix products.
+    Measured on one AVX2 core: that gradient 151 -> 69 ms (32 to 16 channels, 2 x 48 x 32 x 32 voxels), a training step of the
+    hippocampus' network 1.16 -> 0.81 s.
+    """
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """The convolution of ``(N, channels, D, H, W)``."""
+        if batch.device.type != "cpu" or not torch.is_grad_enabled():
+            return super().forward(batch)
+        depth, height, width = cast("tuple[int, int, int]", self.padding)
+        padded = F.pad(batch, (width, width, height, height, depth, depth))
+        return F.conv3d(padded, self.weight, self.bias, self.stride)
+
+
+def pad_first(network: nn.Module) -> None:
+    """Makes all 3D convolutions that pad with zeros :class:`PaddedFirst`; names and weights stay as they are."""
+    for module in network.modules():
+        if type(module) is nn.Conv3d and any(module.padding) and module.groups == 1:
+            module.__class__ = PaddedFirst
+
+
 def build_network(plans: Iterable[Plan], seed: int) -> SharedNetwork:
     """A network with fresh weights; the same plans and seed give the same weights. See :class:`SharedNetwork`.
 
@@ -72,7 +97,10 @@ def build_network(plans: Iterable[Plan], seed: int) -> SharedNetwork:
         plans: of the tasks, in the order in which they came; dimensions, filters and strides are the same in all.
         seed: of the weights.
     """
-    return SharedNetwork([_dynunet(plan, seed if number == 0 else number) for number, plan in enumerate(plans)])
+    network = SharedNetwork([_dynunet(plan, seed if number == 0 else number) for number, plan in enumerate(plans)])
+    if not _capabilities().get("avx512_f"):
+        pad_first(network)
+    return network
 
 
 def plain_network(plan: Plan, weights: Mapping[str, Tensor]) -> DynUNet:
@@ -140,8 +168,12 @@ def bf16_in_hardware() -> bool:
     """
     if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]  # torch leaves it unannotated
         return False
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return bool(_capabilities().get("avx512_bf16") or _capabilities().get("amx_bf16"))
+
+
+def _capabilities() -> Mapping[str, Any]:
+    """What this CPU can do, by torch's names."""
+    return torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
 
 
 def precision_context(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
