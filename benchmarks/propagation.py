@@ -1,11 +1,12 @@
 """Dice of the proxy mask by number of drawn slices, for each propagator; and the calibration of its soft labels.
 
-    python benchmarks/propagation.py [--data FOLDER] [--names NAME ...] [--calibrate | --speed]
+    python benchmarks/propagation.py [--data FOLDER] [--names NAME ...] [--calibrate | --speed | --placements]
 
-``FOLDER`` holds ``hippocampus`` and ``promise12``, each with ``images`` and ``labels`` (NIfTI). The reader draws perfectly, on
-the middles of k equal parts of the object, which asks that a reader knows its extents; these are stated, or not.
+``FOLDER`` holds ``hippocampus``, ``promise12`` and ``acdc``, each with ``images`` and ``labels`` (NIfTI). The reader draws
+perfectly, on the middles of k equal parts of the object, which asks that a reader knows its extents; these are stated, or not.
 Only the first cases of each set are used, so that what is chosen here can be tested on the others. ``--speed`` needs no data:
-it measures what is gained by remembering, on phantoms.
+it measures what is gained by remembering, on phantoms. ``--placements`` states no extents and draws where readers do who do not
+spread their slices: on the ends, side by side in the middle, on one half.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,19 @@ BENCHES = (
     Bench("promise12", 2, 24, 8, (1, 3, 5, 7)),
 )
 
+OF_PLACEMENTS = (
+    Bench("hippocampus", 2, 140, 8, (2, 3)),
+    Bench("promise12", 2, 24, 12, (2, 3)),
+    Bench("acdc", 2, 24, 12, (2, 3)),
+)
+PLACEMENTS: dict[str, Callable[[int, int], Sequence[float]]] = {
+    "spread": lambda count, drawn: [(i + 0.5) * count / drawn for i in range(drawn)],
+    "ends": lambda count, drawn: [i * (count - 1) / (drawn - 1) for i in range(drawn)],
+    "side by side": lambda count, drawn: [count / 2 + i - drawn / 2 for i in range(drawn)],
+    "one half": lambda count, drawn: [(i + 0.5) * count / 2 / drawn for i in range(drawn)],
+}
+"""Where slices are drawn: from the number of slices that show the object, and of those drawn, to places among the former."""
+
 
 def load(bench: Bench, data: Path, cases: int) -> list[LabelledCase]:
     """So many cases of a bench, evenly taken from its validation part."""
@@ -100,6 +114,32 @@ def table(benches: list[tuple[Bench, list[LabelledCase]]], names: Sequence[str])
                 seconds = (time.process_time() - began) / len(cases) / len(bench.drawn)
                 extents = "stated " if stated else "unknown"
                 print(f"  extents {extents} {name:20s} {'  '.join(cells)}  {seconds:.2f} CPU s", flush=True)
+
+
+def placements(benches: list[tuple[Bench, list[LabelledCase]]], names: Sequence[str]) -> None:
+    """Prints Dice, mean over labels, for each placement of slices; extents are not stated."""
+    for bench, cases in benches:
+        print(f"\n{bench.name}, axis {bench.axis}, n={len(cases)}; Dice, mean of labels, by drawn slices; extents not stated")
+        for name in names:
+            for placement, places in PLACEMENTS.items():
+                cells = [f"k={k} {placed(cases, make_propagator(name), k, places):.3f}" for k in bench.drawn]
+                print(f"  {name:20s} {placement:14s} {'  '.join(cells)}", flush=True)
+
+
+def placed(
+    cases: list[LabelledCase], propagator: Propagator, drawn: int, places: Callable[[int, int], Sequence[float]]
+) -> float:
+    """Mean Dice of all labels and cases with slices drawn at these places."""
+    values = []
+    for case in cases:
+        reader = SimulatedReader(case.labels_DHW, int(case.labels_DHW.max()))
+        slices = reader.object_slices
+        reader.draw(sorted({slices[min(len(slices) - 1, max(0, int(place)))] for place in places(len(slices), drawn)}))
+        annotation = reader.annotation()
+        assert annotation is not None
+        proxy = propagator.propagate(case.image_DHW, case.spacing_DHW, annotation)
+        values.append(np.mean(list(dice(proxy.labels_DHW, case.labels_DHW, annotation.label_count).values())))
+    return float(np.mean(values))
 
 
 def likelihood(cases: list[LabelledCase], error: ErrorModel, drawn: int) -> float:
@@ -187,13 +227,17 @@ def main() -> None:
     parser.add_argument("--names", nargs="+", default=[name for name in propagators() if name != "syn"])
     parser.add_argument("--calibrate", action="store_true")
     parser.add_argument("--speed", action="store_true")
+    parser.add_argument("--placements", action="store_true")
     parser.add_argument("--shape", type=int, nargs=3, action="append", help="depth, height, width for --speed; may be repeated")
     options = parser.parse_args()
     if options.speed:
         speed(options.names, [tuple(shape) for shape in options.shape or ((24, 320, 320), (300, 512, 512))])
         return
-    benches = [(bench, load(bench, options.data, bench.cases)) for bench in BENCHES]
-    if options.calibrate:
+    chosen = OF_PLACEMENTS if options.placements else BENCHES
+    benches = [(bench, load(bench, options.data, bench.cases)) for bench in chosen]
+    if options.placements:
+        placements(benches, options.names)
+    elif options.calibrate:
         calibrate(benches)
     else:
         table(benches, options.names)

@@ -4,9 +4,9 @@
     python benchmarks/science.py list | results
 
 A study is a list of runs of the evaluation (``learner/evaluation``) and a table of them. Runs lie in ``--runs`` under a digest
-of their settings, so none is computed twice, whatever study asks for it. Records of finished ones are kept beside the tables, in
-``runs`` under ``--results``, and stand in for them on another machine. The table goes to ``--results`` as JSON and
-markdown; ``results`` makes ``benchmarks/RESULTS.md`` of all of them.
+of their settings, so none is computed twice, whatever study asks for it. Records of finished ones are kept beside the tables,
+in ``runs`` under ``--results``, and stand in for them on another machine. The table goes to ``--results`` as JSON and markdown;
+``results`` makes ``benchmarks/RESULTS.md`` of all of them.
 """
 
 from __future__ import annotations

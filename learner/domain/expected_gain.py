@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -147,26 +147,10 @@ class _Open(_Part):
     """Slices on which a label may end."""
 
     edge: Edge
-    opposite: Edge | None
 
     def _error(self, asked: list[int]) -> float:
         places = [self.edge.place(i) for i in asked]
-        error = float(self.edge.chance_J @ edge_errors(self.edge, places, self.slice_mm, self.contour))
-        if self.opposite is not None and len(asked) == 1:
-            error += self._withdrawal(places[0])
-        return error
-
-    def _withdrawal(self, place: int) -> float:
-        """What a second drawn slice costs on the other side: there propagation then goes on for half a gap only."""
-        assert self.opposite is not None
-        there = float(self.edge.chance_J[place:].sum())
-        if there <= 0.0:
-            return 0.0
-        radius = float(self.edge.chance_J @ self.edge.radius_JA[:, place]) / there
-        less = replace(self.opposite, before=(place, radius), mean_gap=float(place))
-        both = (edge_errors(one, [], self.slice_mm, self.contour) for one in (less, self.opposite))
-        after, now = (float(self.opposite.chance_J @ errors_J) for errors_J in both)
-        return there * (after - now)
+        return float(self.edge.chance_J @ edge_errors(self.edge, places, self.slice_mm, self.contour))
 
     def reason(self, index: int) -> str:
         if self.edge.closed:
@@ -222,10 +206,7 @@ def _parts_of(
         yield _Gap(first, last, weight, slice_mm, expected.contour, error_A)
     for one in edges:
         first, last = sorted((one.inner + one.step, one.inner + one.step * one.count))
-        opposite = next((other for other in edges if other is not one), None) if sum(r > 0 for r in radii) == 1 else None
-        if opposite is not None and opposite.closed:
-            opposite = None
-        yield _Open(first, last, weight, slice_mm, expected.contour, one, opposite)
+        yield _Open(first, last, weight, slice_mm, expected.contour, one)
 
 
 def _drawn(situation: Situation) -> bool:

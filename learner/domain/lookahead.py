@@ -4,8 +4,9 @@ Of each label only its size on each slice matters: the radius of a disc of the s
 slice and is absent from the next one, or nothing further out is known, its end may lie on any slice in between. The probability
 of each place follows from how much longer than wide structures are (a prior), and from how the drawn sections shrink towards
 the end (an ellipsoid). For each place, propagation is imitated with and without the slice in question: between two drawn slices
-the radius is interpolated, beyond the last one it goes on for half a gap, and before an empty one it shrinks. What differs from
-the assumed structure is error; so is the error of contours, which grows with the distance to the nearest drawn slice.
+the radius is interpolated, beyond the last one it goes on for half a gap or as far as a ball would, and before an empty one it
+shrinks. What differs from the assumed structure is error; so is the error of contours, which grows with the distance to the
+nearest drawn slice.
 """
 
 from __future__ import annotations
@@ -57,6 +58,8 @@ class Edge:
         radius_JA: mm, radius on slice a = 0 ... n if it goes on for j.
         before: distance in slices and radius in mm of the drawn slice further in, or None.
         mean_gap: mean distance of drawn slices, in slices.
+        span: distance of the outermost drawn slices, in slices.
+        largest_mm: radius of the widest drawn section.
         answered_A: mm, radius that the answer gives the label on slice a = 0 ... n, or None where no network took part in it.
         trust: in [0, 1], the network's share in the answer where the proxy is half sure.
     """
@@ -69,6 +72,8 @@ class Edge:
     radius_JA: Profile
     before: tuple[int, float] | None
     mean_gap: float
+    span: int
+    largest_mm: float
     answered_A: Profile | None = None
     trust: float = 0.0
 
@@ -128,8 +133,9 @@ def edge(
     before = None
     if 0 <= inwards < len(known) and radii[inwards] > 0:
         before = (abs(known[inwards] - inner), radii[inwards])
-    gaps = (present[-1][0] - present[0][0]) / max(len(present) - 1, 1)
-    return Edge(inner, step, count, closed, chance_J / chance_J.sum(), radius_JA, before, gaps)
+    span = present[-1][0] - present[0][0]
+    gaps = span / max(len(present) - 1, 1)
+    return Edge(inner, step, count, closed, chance_J / chance_J.sum(), radius_JA, before, gaps, span, largest)
 
 
 def _log_prior(
@@ -195,17 +201,18 @@ def _imitated(one: Edge, truth_JA: Profile, drawn: list[int], absent: int | None
 
 def _reach(one: Edge, truth_JA: Profile, drawn: list[int], slice_mm: float) -> Profile:
     """For how many slices propagation continues a label beyond the last drawn slice, where nothing further is known."""
-    outermost_J = truth_JA[:, drawn[-1]]
+    outermost_J, last = truth_JA[:, drawn[-1]], drawn[-1]
+    ball_J: Profile = np.maximum(one.largest_mm, truth_JA[:, drawn].max(axis=1)) / slice_mm - (one.span + last) / 2
     if len(drawn) > 1:
-        gap, next_J = float(drawn[-1] - drawn[-2]), truth_JA[:, drawn[-2]]
+        gap, next_J = float(last - drawn[-2]), truth_JA[:, drawn[-2]]
     elif one.before is not None:
         gap, next_J = one.before[0], np.full(len(truth_JA), one.before[1])
     else:
-        return np.maximum(1.0, np.floor(outermost_J / slice_mm))
+        return np.maximum(1.0, np.floor(ball_J))
     if one.mean_gap > 0:
         gap = min(gap, one.mean_gap)
     going_on_J = np.clip((np.square(outermost_J / np.maximum(next_J, 1e-6)) - 0.2) / 0.2, 0.0, 1.0)
-    return np.floor(gap / 2 * going_on_J + 1e-6)
+    return np.asarray(np.floor(np.maximum(gap / 2, ball_J) * going_on_J + 1e-6))
 
 
 def contour_errors(radius_A: Profile, away_A: Profile, slice_mm: float, contour: float) -> Profile:

@@ -2,7 +2,7 @@
 
 Between two known planes the signed distances of both are carried to each slice in between and blended. Where one of the two is
 known to be empty, the shape of the other shrinks and vanishes before it. Beyond the outermost known planes, an empty one ends
-the structure; a drawn one is continued by half a gap and no further.
+the structure; a drawn one is continued by half a gap, or as far as a ball of the widest section would reach.
 """
 
 from __future__ import annotations

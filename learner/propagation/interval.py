@@ -162,9 +162,8 @@ class Filling:
     def outwards(self, shapes: Sequence[Shape]) -> None:
         """Fills what lies outside the outermost of the known planes, which are given in order.
 
-        Beyond an empty plane there is nothing. Beyond a drawn one the shape goes on, shrinking, for half a gap at most, and not
-        at all if it is so much smaller than the one before that this is likely the structure's end, nor onto a slice that looks
-        too different to be matched. Further out nothing is claimed.
+        Beyond an empty plane there is nothing. Beyond a drawn one the shape goes on, shrinking, as far as :meth:`_end` has it,
+        but not onto a slice that looks too different to be matched. Further out nothing is claimed.
         """
         drawn = [s for s in shapes if s.present[0]]
         if not drawn:
@@ -181,15 +180,20 @@ class Filling:
     def _end(self, inwards: Sequence[Shape]) -> End:
         """How a structure is likely to end, from its drawn shapes, the outermost first.
 
-        Areas tell: of slices spread over a structure, the outermost shows half the area of the next; a first or last slice
-        shows a quarter or less.
+        A structure is taken to be as long as it is wide, at least: a ball of its widest section around the middle of what is
+        drawn. Slices that are spread over a structure leave half a gap at its ends, which may be more. Areas tell if it is
+        over before: of spread slices, the outermost shows half the area of the next; a first or last slice shows a quarter or
+        less.
         """
+        outermost, slice_mm = inwards[0], self.spacing_DHW[0]
+        drawn_over = abs(outermost.index - inwards[-1].index)
+        ball = max(shape.radius_mm for shape in inwards) / slice_mm - drawn_over / 2
         if len(inwards) == 1:
-            return End(max(1, int(inwards[0].radius_mm / self.spacing_DHW[0])), 0.0)
-        gap = min(abs(inwards[0].index - inwards[1].index), abs(inwards[0].index - inwards[-1].index) / (len(inwards) - 1))
-        share = (inwards[0].radius_mm / inwards[1].radius_mm) ** 2
+            return End(max(1, int(ball)), 0.0)
+        gap = min(abs(outermost.index - inwards[1].index), drawn_over / (len(inwards) - 1))
+        share = (outermost.radius_mm / inwards[1].radius_mm) ** 2
         going_on = min(1.0, max(0.0, (share - _ENDED) / (_GOES_ON - _ENDED)))
-        return End(int(gap / 2 * going_on + 1e-6), _BELIEF_IN_END * (1.0 - going_on))
+        return End(int(max(gap / 2, ball) * going_on + 1e-6), _BELIEF_IN_END * (1.0 - going_on))
 
     def _beyond(self, shape: Shape, outside: range, end: End) -> None:
         """Fills the slices ``outside``, nearest first: the labels as far as ``end`` reaches, then only the credit."""

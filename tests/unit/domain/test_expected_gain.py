@@ -8,6 +8,7 @@ import pytest
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
 from learner.domain.expected_gain import ExpectedGain
 from learner.domain.guidance import Situation
+from learner.domain.lookahead import DEFAULT_EXPECTATION, edge, edge_errors
 from learner.domain.spacing_rules import ForegroundRandom, Uniform
 from learner.guidance import guidance_rules, make_guidance_rule
 
@@ -135,3 +136,9 @@ def test_rules_are_made_by_name() -> None:
         assert make_guidance_rule(name).name == name
     with pytest.raises(ValueError, match="there are expected-gain"):
         make_guidance_rule("best")
+
+
+def test_a_structure_is_expected_to_be_continued_as_a_ball_beyond_slices_side_by_side() -> None:
+    one = edge([11, 12], [16.0, 16.0], at=1, step=1, depth=24, slice_mm=3.0, expected=DEFAULT_EXPECTATION)
+    errors_J = edge_errors(one, [], slice_mm=3.0, contour=0.0)
+    assert 3 <= int(errors_J.argmin()) <= 6, "propagation goes on for four slices: least is wrong where it ends about there"

@@ -62,15 +62,31 @@ def test_nothing_is_beyond_a_stated_extent(name: str, ball: Phantom, annotate: A
 
 
 @EVERY
-def test_runs_past_outer_drawn_slices_by_half_a_gap_at_most(name: str, ball: Phantom, annotate: Annotate) -> None:
+@pytest.mark.parametrize(("drawn", "shown"), [([10, 14], (7, 17)), ([7, 12, 17], (5, 19))], ids=["ball", "half a gap"])
+def test_runs_past_outer_drawn_slices_as_a_ball_would_or_by_half_a_gap(
+    name: str, drawn: list[int], shown: tuple[int, int], ball: Phantom, annotate: Annotate
+) -> None:
     image, truth = ball
-    proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, [10, 14]))
+    proxy = make_propagator(name).propagate(image, SPACING, annotate(truth, drawn))
     filled = np.flatnonzero(proxy.labels_DHW.any(axis=(1, 2)))
-    assert filled.min() == 8
-    assert filled.max() == 16
+    assert (filled.min(), filled.max()) == shown
     middle = proxy.confidence_DHW[:, 32, 36]
-    assert middle[:6].max() == 0
-    assert middle[19:].max() == 0
+    assert middle[: 2 * shown[0] - drawn[0]].max(initial=0) == 0
+    assert middle[2 * shown[1] - drawn[-1] + 1 :].max(initial=0) == 0
+
+
+@EVERY
+def test_another_slice_beside_the_first_does_not_undo_the_answer(
+    name: str, ball: Phantom, annotate: Annotate, overlap_of: Overlap
+) -> None:
+    image, truth = ball
+    propagator = make_propagator(name)
+    found = [
+        propagator.propagate(image, SPACING, annotate(truth, drawn)).labels_DHW for drawn in ([12], [11, 12], [11, 12, 13])
+    ]
+    overlaps = [overlap_of(labels > 0, truth > 0) for labels in found]
+    assert min(overlaps[1:]) > overlaps[0] - 0.05
+    assert overlaps[0] > 0.7
 
 
 @EVERY
