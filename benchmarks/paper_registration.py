@@ -1,14 +1,14 @@
 """The paper's front end beside ours: the same cases, the same drawn slices, one thread each, in one run.
 
-    python benchmarks/paper_registration.py [--data FOLDER] [--cases N] [--drawn K ...] [--python PYTHON]
+    python benchmarks/paper_registration.py [--data FOLDER] [--cases N] [--drawn K ...] [--python PYTHON] [--results FOLDER]
 
 The paper (arXiv 2312.06072) registers the nearest drawn slice to each other slice by SyN and warps its mask. antspyx cannot be
 installed beside this project's packages, so it runs in an environment of its own: that of ``--python``, or one that is made in
 ``.cache/`` of the project the first time, for which a package index is needed. ``FOLDER`` as for ``propagation.py``.
 
 The reader draws perfectly, on the middles of K equal parts of the object, and states the object's extents: outside of these
-every method is empty. Dice of the whole object and CPU seconds are means over the cases, which come from the part of the data
-that methods were chosen on.
+every method is empty. Dice of the whole object and CPU seconds are means over the cases, on which no method was chosen. With
+``--results`` the table becomes part of ``RESULTS.md``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from propagation import BENCHES, DEFAULT_DATA, Bench, load
+from propagation import BENCHES, DEFAULT_DATA, load
+from study.table import Figure, Table
 
 from dicom_io.annotation import PlaneKind, SparseAnnotation
 from learner.evaluation.folders import LabelledCase
@@ -36,7 +37,8 @@ from learner.propagation import make_propagator
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = Path(__file__).with_name("paper_registration_worker.py")
 ANTSPYX = "antspyx==0.6.3"
-OURS = ("nearest-copy", "shape-interpolation", "chained-flow")
+DEFAULT = "chained-flow"
+OURS = ("nearest-copy", "shape-interpolation", DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -104,24 +106,34 @@ def by_ours(case: LabelledCase, annotation: SparseAnnotation, name: str) -> Row:
     return Row(overlap(proxy.labels_DHW, case), time.process_time() - began)
 
 
-def compare(bench: Bench, cases: list[LabelledCase], count: int, python: Path) -> None:
-    """Prints one block of the table."""
+def compare(cases: list[LabelledCase], count: int, python: Path) -> dict[str, list[Row]]:
+    """All methods on all cases."""
     rows: dict[str, list[Row]] = {name: [] for name in ("syn", *OURS)}
     for case in cases:
         annotation = drawn(case, count)
         rows["syn"].append(by_syn(case, annotation, python))
         for name in OURS:
             rows[name].append(by_ours(case, annotation, name))
-    print(f"\n{bench.name}, axis {bench.axis}, n={len(cases)}, k={count}, extents stated")
-    slowest = np.mean([row.seconds for row in rows["syn"]])
+        print(f"{case.name}: {', '.join(f'{name} {values[-1].dice:.3f}' for name, values in rows.items())}", file=sys.stderr)
+    return rows
+
+
+def lines(where: str, rows: dict[str, list[Row]]) -> tuple[list[tuple[str, ...]], list[Figure]]:
+    """A block of the table, and how the default stands beside the paper's method."""
+    syn_seconds = float(np.mean([row.seconds for row in rows["syn"]]))
+    cells, goals = [], []
     for name, values in rows.items():
-        seconds = np.mean([row.seconds for row in values])
+        mean, seconds = (float(np.mean([getattr(row, what) for row in values])) for what in ("dice", "seconds"))
         better = sum(row.dice > own.dice for row, own in zip(values, rows["syn"], strict=True))
-        print(
-            f"  {name:20s} Dice {np.mean([row.dice for row in values]):.4f}  better than syn in {better:2d}"
-            f"  {seconds:7.3f} CPU s a volume  syn takes {slowest / seconds:6.1f} times as long",
-            flush=True,
-        )
+        against = "" if name == "syn" else f"{better} of {len(values)}"
+        times = syn_seconds / seconds
+        cells.append((where, name, f"{mean:.3f}", against, f"{seconds:.2f}", "" if name == "syn" else f"{times:.0f}"))
+        if name == DEFAULT:
+            syn_dice = float(np.mean([row.dice for row in rows["syn"]]))
+            value = f"{mean:.3f} against {syn_dice:.3f}"
+            goals.append(Figure("propagation against the paper's SyN, Dice", "higher", value, mean > syn_dice, where))
+            goals.append(Figure("the same, CPU time", ">= 20 times faster", f"{times:.0f} times", times >= 20, where))
+    return cells, goals
 
 
 def main() -> None:
@@ -131,13 +143,24 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=10)
     parser.add_argument("--drawn", type=int, nargs="+", default=[3, 5])
     parser.add_argument("--python", type=Path, help="an environment that has antspyx")
+    parser.add_argument("--results", type=Path, help="folder of the tables")
     options = parser.parse_args()
     python = options.python or environment()
     cv2.setNumThreads(1)
+    cells, goals = [], []
     for bench in {bench.name: bench for bench in reversed(BENCHES)}.values():
-        cases = load(bench, options.data, options.cases)
+        cases = load(bench, options.data, options.cases, held_out=True)
         for count in options.drawn:
-            compare(bench, cases, count, python)
+            where = f"{bench.name}, axis {bench.axis}, {count} slices, ends stated, {len(cases)} cases"
+            block, figures = lines(where, compare(cases, count, python))
+            cells, goals = cells + block, goals + figures
+    command = f"./run bench paper_registration --cases {options.cases} --drawn {' '.join(map(str, options.drawn))}"
+    columns = ("data", "method", "Dice of the whole object", "better than syn", "CPU s a volume", "times as fast")
+    notes = ("Cases on which no method was chosen; one thread each, nothing remembered from case to case.",)
+    table = Table("Propagation against the paper's registration", columns, tuple(cells), tuple(goals), notes, command, rank=5)
+    print(table.markdown())
+    if options.results is not None:
+        table.write(options.results, "paper-registration")
 
 
 if __name__ == "__main__":

@@ -74,10 +74,10 @@ PLACEMENTS: dict[str, Callable[[int, int], Sequence[float]]] = {
 """Where slices are drawn: from the number of slices that show the object, and of those drawn, to places among the former."""
 
 
-def load(bench: Bench, data: Path, cases: int) -> list[LabelledCase]:
-    """So many cases of a bench, evenly taken from its validation part."""
+def load(bench: Bench, data: Path, cases: int, *, held_out: bool = False) -> list[LabelledCase]:
+    """So many cases of a bench, evenly taken from its validation part, or from the rest."""
     folders = LabelledFolders(data / bench.name / "images", data / bench.name / "labels", bench.axis)
-    names = folders.names()[: bench.first]
+    names = folders.names()[bench.first :] if held_out else folders.names()[: bench.first]
     return [folders.load(names[i * len(names) // cases]) for i in range(min(cases, len(names)))]
 
 

@@ -90,7 +90,7 @@ def answer_case(
     if annotation is not None:
         ends = _both_ends(image_DHW, spacing_DHW, annotation, propagator, alone, experience)
     else:
-        ends = _undrawn(prior, alone, experience)
+        ends = _undrawn(prior, alone, experience, spacing_DHW)
     previous = None if previous_back_end_CDHW is None else with_classes(previous_back_end_CDHW, label_count)
     judged = bool(experience) or (annotation is not None and len(drawn_planes(annotation)) >= _PLANES_TO_JUDGE_BY)
     situation = Situation(
@@ -139,17 +139,19 @@ def _both_ends(
         evidence = leave_out(image_DHW, spacing_DHW, annotation, propagator, alone_CDHW)
         seen = _foresight(annotation, alone_CDHW)
         weights = fit_pool(evidence, experience, seen) if seen > 0 else FRONT_END_ONLY
-    return _Ends(proxy, fuse(proxy, alone_CDHW, annotation, weights), weights, evidence)
+    return _Ends(proxy, fuse(proxy, alone_CDHW, annotation, weights, spacing_DHW), weights, evidence)
 
 
-def _undrawn(prior: CarriedPrior | None, alone_CDHW: FloatArray | None, experience: Sequence[Evidence]) -> _Ends:
+def _undrawn(
+    prior: CarriedPrior | None, alone_CDHW: FloatArray | None, experience: Sequence[Evidence], spacing_DHW: Spacing
+) -> _Ends:
     """The network, as sure as it has been right, beside what was carried from a prior study, where there is either."""
     if prior is None or prior.proxy is None:
         assert alone_CDHW is not None
         return _Ends(None, sharpened(alone_CDHW, fit_alone(experience)), NETWORK_ONLY, None)
     proxy = _shared(prior.proxy, alone_CDHW, prior.unknown_labels)
     weights = FRONT_END_ONLY if alone_CDHW is None else fit_alone(experience)
-    return _Ends(proxy, fuse(proxy, alone_CDHW, None, weights), weights, None)
+    return _Ends(proxy, fuse(proxy, alone_CDHW, None, weights, spacing_DHW), weights, None)
 
 
 def _shared(proxy: ProxyMask, alone_CDHW: FloatArray | None, unknown_labels: tuple[int, ...]) -> ProxyMask:

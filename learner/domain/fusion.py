@@ -7,6 +7,7 @@ certainty.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,10 +19,13 @@ from learner.domain.pooling import PoolWeights, pool
 from learner.domain.proxy import ProxyMask, imprint, merge_unknown, share_background
 
 FloatArray = npt.NDArray[np.float32]
+Spacing = tuple[float, float, float]
 LabelArray = npt.NDArray[np.uint8]
 
 _SINGLE_GAP = 4.0
 """Slices that count as the gap where a single one is drawn."""
+_LONGER_THAN_WIDE = 1.2
+"""A structure that is so many times as long as wide is not remarkable."""
 _FOUND = 0.1
 """Share of the usual drawn area from which on a network has found the structure on a slice."""
 _USELESS = 0.4
@@ -29,7 +33,11 @@ _USELESS = 0.4
 
 
 def fuse(
-    proxy: ProxyMask, back_end_CDHW: FloatArray | None, annotation: SparseAnnotation | None, weights: PoolWeights
+    proxy: ProxyMask,
+    back_end_CDHW: FloatArray | None,
+    annotation: SparseAnnotation | None,
+    weights: PoolWeights,
+    spacing_DHW: Spacing,
 ) -> FloatArray:
     """Probabilities of the answer, exact on what is known.
 
@@ -40,6 +48,7 @@ def fuse(
         back_end_CDHW: float32 probabilities of the network, or None without one.
         annotation: what is known; None where the proxy comes from elsewhere.
         weights: of both ends.
+        spacing_DHW: distance of voxel centres in mm.
     """
     soft_CDHW = proxy.soft_CDHW
     if back_end_CDHW is not None and weights.back_end > 0:
@@ -48,22 +57,24 @@ def fuse(
         if annotation is not None:
             unknown = annotation.unknown_labels
             across = tuple(axis for axis in range(3) if axis != main_axis(annotation))
-            say = np.expand_dims(knowledge_of_ends(back_end_CDHW, annotation), across)
+            say = np.expand_dims(knowledge_of_ends(back_end_CDHW, annotation, spacing_DHW), across)
         known_CDHW = merge_unknown(back_end_CDHW, unknown)
         soft_CDHW = pool(soft_CDHW, proxy.confidence_DHW, known_CDHW, weights, say)
         soft_CDHW = share_background(soft_CDHW, back_end_CDHW, unknown)
     return soft_CDHW if annotation is None else imprint(soft_CDHW, annotation)
 
 
-def knowledge_of_ends(back_end_CDHW: FloatArray, annotation: SparseAnnotation) -> FloatArray:
+def knowledge_of_ends(back_end_CDHW: FloatArray, annotation: SparseAnnotation, spacing_DHW: Spacing) -> FloatArray:
     """How far a network may continue a structure beyond the outermost drawn slices, where no end is stated.
 
     Drawn slices show where the structure is and never where it is not, so trust earned on them says nothing about its ends. A
-    network that finds the structure on slices more than two gaps away as well has not learned where it ends.
+    network that finds the structure on far slices as well has not learned where it ends: on those more than two gaps away, and
+    further from the middle of what is drawn than a structure reaches that is hardly longer than wide (decision 0034).
 
     Args:
         back_end_CDHW: float32 probabilities of the network.
         annotation: what is known.
+        spacing_DHW: distance of voxel centres in mm.
 
     Returns:
         float32 factor of the trust for each slice along the axis that most planes are drawn along: 1 between drawn slices and
@@ -76,17 +87,21 @@ def knowledge_of_ends(back_end_CDHW: FloatArray, annotation: SparseAnnotation) -
     drawn = [i for i in annotation.planes_of(PlaneKind.DRAWN, axis=axis) if labels_DHW[i].any()]
     if not drawn:
         return factor
-    gap = (drawn[-1] - drawn[0]) / (len(drawn) - 1) if len(drawn) > 1 else _SINGLE_GAP
+    span = drawn[-1] - drawn[0]
+    gap = span / (len(drawn) - 1) if span else _SINGLE_GAP
+    areas = [int(np.count_nonzero(labels_DHW[i])) for i in drawn]
+    pixel_mm2 = float(np.prod([mm for number, mm in enumerate(spacing_DHW) if number != axis]))
+    widest = math.sqrt(max(areas) * pixel_mm2 / math.pi) / spacing_DHW[axis]
+    reach = max(2 * gap, _LONGER_THAN_WIDE * (widest - span / 2))
     empty = annotation.planes_of(PlaneKind.ABSENT, axis=axis)
     index = np.arange(len(factor))
     below = index < drawn[0] if not any(i < drawn[0] for i in empty) else np.zeros(len(factor), dtype=np.bool_)
     above = index > drawn[-1] if not any(i > drawn[-1] for i in empty) else np.zeros(len(factor), dtype=np.bool_)
-    far = (below & (index < drawn[0] - 2 * gap)) | (above & (index > drawn[-1] + 2 * gap))
+    far = (below & (index < drawn[0] - reach)) | (above & (index > drawn[-1] + reach))
     if far.any():
         found_DHW = merge_unknown(back_end_CDHW, annotation.unknown_labels).argmax(axis=0) > 0
-        areas = np.moveaxis(found_DHW, axis, 0).sum(axis=(1, 2))
-        usual = float(np.mean([(labels_DHW[i] > 0).sum() for i in drawn]))
-        factor[below | above] = 1.0 - float(np.mean(areas[far] > _FOUND * usual))
+        found = np.moveaxis(found_DHW, axis, 0).sum(axis=(1, 2))
+        factor[below | above] = 1.0 - float(np.mean(found[far] > _FOUND * np.mean(areas)))
     return factor
 
 

@@ -132,7 +132,7 @@ def test_a_fused_answer_keeps_what_is_known_and_sums_to_one(
     image, annotation = case
     proxy = make_propagator("shape-interpolation").propagate(image, (2.0, 1.0, 1.0), annotation)
     network = np.random.default_rng(seed).dirichlet(np.ones(3), image.shape).astype(np.float32)
-    answer = fuse(proxy, np.moveaxis(network, -1, 0), annotation, PoolWeights(front, back))
+    answer = fuse(proxy, np.moveaxis(network, -1, 0), annotation, PoolWeights(front, back), (2.0, 1.0, 1.0))
     known = annotation.known_DHW
     assert (answer.argmax(axis=0)[known] == annotation.labels_DHW[known]).all()
     np.testing.assert_allclose(answer.sum(axis=0), 1, atol=1e-4)

@@ -10,6 +10,7 @@ from learner.domain.proxy import ProxyMask
 from learner.domain.residual import residual
 
 SHAPE = (5, 8, 8)
+MM = (1.0, 1.0, 1.0)
 
 
 def one_hot(labels: np.ndarray, classes: int = 2) -> np.ndarray:
@@ -39,7 +40,7 @@ def proxy(square: np.ndarray) -> ProxyMask:
 
 def test_the_answer_is_exact_on_what_is_drawn(proxy: ProxyMask, annotation: SparseAnnotation, square: np.ndarray) -> None:
     nonsense = one_hot(np.ones(SHAPE, np.uint8))
-    answer = fuse(proxy, nonsense, annotation, PoolWeights(0.0, 2.0))
+    answer = fuse(proxy, nonsense, annotation, PoolWeights(0.0, 2.0), MM)
     np.testing.assert_array_equal(answer.argmax(axis=0)[2], square)
     assert answer[1, 0, 0, 0] > 0.5
     np.testing.assert_allclose(answer.sum(axis=0), 1, atol=1e-5)
@@ -48,7 +49,7 @@ def test_the_answer_is_exact_on_what_is_drawn(proxy: ProxyMask, annotation: Spar
 def test_a_network_without_trust_has_no_say(proxy: ProxyMask, annotation: SparseAnnotation) -> None:
     nonsense = one_hot(np.ones(SHAPE, np.uint8))
     np.testing.assert_array_equal(
-        fuse(proxy, nonsense, annotation, FRONT_END_ONLY), fuse(proxy, None, annotation, PoolWeights(0.0, 2.0))
+        fuse(proxy, nonsense, annotation, FRONT_END_ONLY, MM), fuse(proxy, None, annotation, PoolWeights(0.0, 2.0), MM)
     )
 
 
@@ -120,7 +121,7 @@ def answer_beyond(network_DHW: np.ndarray, annotation: SparseAnnotation) -> list
     proxy = ProxyMask(
         one_hot(stack(8, 9, 10, 11, 12)), np.where(stack(8, 9, 10, 11, 12) > 0, 0.1, 0.01).astype(np.float32), "test"
     )
-    labels_DHW = fuse(proxy, one_hot(network_DHW), annotation, PoolWeights(0.3, 0.8)).argmax(axis=0)
+    labels_DHW = fuse(proxy, one_hot(network_DHW), annotation, PoolWeights(0.3, 0.8), MM).argmax(axis=0)
     return [int(i) for i in np.flatnonzero(labels_DHW.any(axis=(1, 2)))]
 
 
@@ -133,10 +134,19 @@ def test_a_network_that_knows_where_the_structure_ends_continues_it() -> None:
 
 
 def test_stated_ends_leave_the_network_its_say() -> None:
-    factor = knowledge_of_ends(one_hot(stack(*range(DEPTH))), drawn_on(8, 10, 12, absent=(5, 15)))
+    factor = knowledge_of_ends(one_hot(stack(*range(DEPTH))), drawn_on(8, 10, 12, absent=(5, 15)), MM)
     assert (factor == 1).all()
 
 
 def test_between_drawn_slices_the_network_keeps_its_say() -> None:
-    factor = knowledge_of_ends(one_hot(stack(*range(DEPTH))), drawn_on(8, 10, 12))
+    factor = knowledge_of_ends(one_hot(stack(*range(DEPTH))), drawn_on(8, 10, 12), MM)
     assert factor.tolist() == [0.0] * 8 + [1.0] * 5 + [0.0] * 7
+
+
+def test_slices_side_by_side_leave_a_network_that_knows_the_ends_its_say() -> None:
+    network = one_hot(stack(*range(6, 14)))  # 8 mm long, about as wide
+    assert (knowledge_of_ends(network, drawn_on(9, 10), MM) == 1).all()
+    thick = (3.0, 1.0, 1.0)  # 24 mm long
+    factor = knowledge_of_ends(network, drawn_on(9, 10), thick)
+    assert factor[[9, 10]].tolist() == [1.0, 1.0]
+    assert factor[[8, 11]].max() < 0.9
