@@ -5,8 +5,8 @@
 
 A study is a list of runs of the evaluation (``learner/evaluation``) and a table of them. Runs lie in ``--runs`` under a digest
 of their settings, so none is computed twice, whatever study asks for it. Records of finished ones are kept beside the tables,
-in ``runs`` under ``--results``, and stand in for them on another machine. The table goes to ``--results`` as JSON and markdown;
-``results`` makes ``benchmarks/RESULTS.md`` of all of them.
+in ``runs`` under ``--results``; with ``--kept`` they stand in for runs, which may be of earlier code: the table names it. The
+table goes to ``--results`` as JSON and markdown; ``results`` makes ``benchmarks/RESULTS.md`` of all of them.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA, help="folder of the data sets")
     parser.add_argument("--runs", type=Path, default=HERE.parent / ".cache" / "science", help="folder of the runs")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder of the tables")
+    parser.add_argument("--kept", action="store_true", help="take runs whose records are kept instead of computing them")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=1, help="runs at the same time, one thread each")
     parser.add_argument("--steps", type=int, default=20, help="training steps per case")
@@ -107,7 +108,9 @@ def main() -> None:
         for name, settings, finished in planned(study, options, chosen.runs):
             print(f"{name:40s} {settings.mode:14s} {'finished' if finished else 'to do'}")
         return
-    table = replace(play(study, options, chosen.runs, chosen.jobs, chosen.results / "runs"), command=command_of(chosen))
+    table = replace(
+        play(study, options, chosen.runs, chosen.jobs, chosen.results / "runs", reuse=chosen.kept), command=command_of(chosen)
+    )
     name = chosen.study if chosen.part is Part.TEST else f"{chosen.study}-{chosen.part}"
     print(table.markdown())
     print(f"written: {table.write(chosen.results, name)}", file=sys.stderr)

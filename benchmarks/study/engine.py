@@ -57,7 +57,7 @@ class Study:
     rank: int
 
 
-def play(study: Study, options: Options, runs: Path, jobs: int, kept: Path) -> Table:
+def play(study: Study, options: Options, runs: Path, jobs: int, kept: Path, *, reuse: bool = False) -> Table:
     """Computes what is missing and makes the table.
 
     Args:
@@ -65,12 +65,15 @@ def play(study: Study, options: Options, runs: Path, jobs: int, kept: Path) -> T
         options: what it is asked.
         runs: folder of the runs.
         jobs: how many at the same time.
-        kept: folder of the records of finished runs, which are taken from there or added.
+        kept: folder to which the records of finished runs are added.
+        reuse: whether runs that are kept there, of whatever code, are taken from there.
     """
     results: Results = {}
     for phase in study.phases:
         rows = phase(options, results)
         wanted = [(row, replace(row.settings, seed=seed)) for row in rows for seed in range(row.seeds or options.seeds)]
+        for _, settings in wanted if reuse else ():
+            restore(folder_of(settings, runs), kept)
         _compute_all([(f"{row.name}, seed {s.seed}", s) for row, s in wanted], runs, jobs, kept)
         for row, settings in wanted:
             found = read(settings, folder_of(settings, runs))
@@ -94,8 +97,6 @@ def planned(study: Study, options: Options, runs: Path) -> list[tuple[str, RunSe
 def _compute_all(wanted: Sequence[tuple[str, RunSettings]], runs: Path, jobs: int, kept: Path) -> None:
     """Each different run once."""
     folders = {folder_of(settings, runs): (name, settings) for name, settings in wanted}
-    for folder in folders:
-        restore(folder, kept)
     todo = [(name, settings, folder) for folder, (name, settings) in folders.items() if read(settings, folder) is None]
     if jobs < 2 or len(todo) < 2:
         for name, settings, folder in todo:

@@ -73,7 +73,7 @@ def test_records_of_runs_stand_in_for_them_on_another_machine(science: Play, tmp
     contents = [record.read_bytes() for record in records]
     shutil.rmtree(tmp_path / "runs")
     sys.modules["study.engine"].evaluation_makers = None  # nothing can be computed: all is read
-    assert science(*arguments) == made
+    assert science(*arguments, "--kept") == made
     assert [record.read_bytes() for record in records] == contents
     assert not list((tmp_path / "runs").glob("*/state-*")), "no weights are kept"
 
