@@ -10,10 +10,13 @@ mended moves to ``tests/fuzz/regressions``, where the tests run it for ever.
 from __future__ import annotations
 
 import argparse
+import functools
+import io
 import json
 import os
 import random
 import selectors
+import struct
 import subprocess
 import sys
 import tempfile
@@ -32,15 +35,29 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "fuzz")]
 from fuzz_corpus import CANARIES, Seed, corpus  # noqa: E402 - found through the line above
 from fuzz_mutations import mutated  # noqa: E402
 from fuzz_worker import MEMORY_BYTES, Case, Verdict, read_message, write_message  # noqa: E402
+from pydicom.filereader import read_dataset  # noqa: E402
 
 SECONDS = 5.0
-"""Most processor time that one call of the product may take with an input."""
+"""Most processor time that one call of the product may take with an input; this and the next two times :func:`slowness`."""
 HANG_SECONDS = 15.0
 """Longest wait for all calls; only a worker that had that much processor time hangs, others share a busy machine."""
 PATIENCE_SECONDS = 60.0
 """Longest wait on a busy machine."""
+ITEM_SECONDS = 12e-6
+"""What pydicom takes for an item of a sequence on the machine of these limits and of those in ``dicom_io/limits.py``."""
 EDITION = 2
 """Goes into the random numbers; count it up when mutations change, so that old findings are not looked for under old seeds."""
+
+
+@functools.cache
+def slowness() -> float:
+    """How many times as long as there an item takes here; at least 1."""
+    count = 20_000
+    items = struct.pack("<HH2sHI", 0x0008, 0x1115, b"SQ", 0, 8 * count) + struct.pack("<HHI", 0xFFFE, 0xE000, 0) * count
+    began = time.process_time()
+    read = read_dataset(io.BytesIO(items), is_implicit_VR=False, is_little_endian=True)
+    assert len(read.ReferencedSeriesSequence) == count
+    return max(1.0, (time.process_time() - began) / count / ITEM_SECONDS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +97,7 @@ class Worker:
         if any(canary in self._written() for canary in CANARIES):
             self.close()
             return Verdict("FINDING patient in output", "", verdict.seconds, verdict.peak_bytes)
-        if verdict.seconds > SECONDS and not verdict.is_finding:
+        if verdict.seconds > SECONDS * slowness() and not verdict.is_finding:
             return Verdict("FINDING slow", verdict.detail, verdict.seconds, verdict.peak_bytes)
         return verdict
 
@@ -105,14 +122,13 @@ class Worker:
         return self._errors.read().decode(errors="replace")
 
     def _answers_in_time(self, process: subprocess.Popen[bytes], began: float, used: float) -> bool:
+        hang, patience = HANG_SECONDS * slowness(), PATIENCE_SECONDS * slowness()
         with selectors.DefaultSelector() as selector:
             assert process.stdout is not None
             selector.register(process.stdout, selectors.EVENT_READ)
             while not selector.select(timeout=1.0):
                 waited = time.monotonic() - began
-                if waited > PATIENCE_SECONDS or (
-                    waited > HANG_SECONDS and _processor_seconds(process.pid) - used > 0.9 * HANG_SECONDS
-                ):
+                if waited > patience or (waited > hang and _processor_seconds(process.pid) - used > 0.9 * hang):
                     return False
         return True
 
