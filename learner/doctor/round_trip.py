@@ -75,9 +75,12 @@ def _compared(sent: bytes, returned: Sequence[bytes], *, by: str) -> Findings:
 
 
 def _delete(archive: Archive, series: Sequence[str]) -> str:
-    """Deletes what was stored; says why it could not."""
+    """Deletes what was stored, the segmentation first: without its images the node would take it for one that waits for them.
+
+    Says why it could not.
+    """
     why = ""
-    for uid in series:
+    for uid in reversed(series):
         try:
             archive.delete_series(uid)
         except NotInPacs:
