@@ -221,6 +221,7 @@ NOT_RUN = {
     "nnUNetv2_train 1 2d 0": _NNUNET,
     "./run bench science hippocampus --data FOLDER --seeds 3 --jobs 2": _BENCH,
     "./run bench science results": _BENCH,
+    "./run bench propagation --placements --names chained-flow": _BENCH,
 }
 """Command to the reason why no test runs it."""
 

@@ -47,4 +47,5 @@ def guidance_table(file: Path) -> Table:
         "Held-out cases; what was tuned on which others stands in docs/decisions/0022-guidance.md.",
     )
     command = content["command"].replace("python benchmarks/guidance.py", "./run bench guidance")
-    return Table("Guidance", columns, tuple(rows), tuple(goals), notes, command, (content["propagation"],), 6)
+    sets = ", ".join(dict.fromkeys(place.split(",")[0] for place in content["tables"]))
+    return Table(f"Guidance: {sets}", columns, tuple(rows), tuple(goals), notes, command, (content["propagation"],), 6)
