@@ -7,13 +7,13 @@ certainty.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from dicom_io.annotation import PlaneKind, SparseAnnotation
+from learner.domain.ball import beyond_by_ball, disc_radius
 from learner.domain.planes import main_axis
 from learner.domain.pooling import PoolWeights, pool
 from learner.domain.proxy import ProxyMask, imprint, merge_unknown, share_background
@@ -91,8 +91,8 @@ def knowledge_of_ends(back_end_CDHW: FloatArray, annotation: SparseAnnotation, s
     gap = span / (len(drawn) - 1) if span else _SINGLE_GAP
     areas = [int(np.count_nonzero(labels_DHW[i])) for i in drawn]
     pixel_mm2 = float(np.prod([mm for number, mm in enumerate(spacing_DHW) if number != axis]))
-    widest = math.sqrt(max(areas) * pixel_mm2 / math.pi) / spacing_DHW[axis]
-    reach = max(2 * gap, _LONGER_THAN_WIDE * (widest - span / 2))
+    ball = beyond_by_ball(disc_radius(max(areas) * pixel_mm2), spacing_DHW[axis], span)
+    reach = max(2 * gap, _LONGER_THAN_WIDE * ball)
     empty = annotation.planes_of(PlaneKind.ABSENT, axis=axis)
     index = np.arange(len(factor))
     below = index < drawn[0] if not any(i < drawn[0] for i in empty) else np.zeros(len(factor), dtype=np.bool_)

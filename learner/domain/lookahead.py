@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
+from learner.domain.ball import beyond_by_ball
+
 Profile = npt.NDArray[np.float64]
 
 _SURE = 0.05
@@ -202,7 +204,8 @@ def _imitated(one: Edge, truth_JA: Profile, drawn: list[int], absent: int | None
 def _reach(one: Edge, truth_JA: Profile, drawn: list[int], slice_mm: float) -> Profile:
     """For how many slices propagation continues a label beyond the last drawn slice, where nothing further is known."""
     outermost_J, last = truth_JA[:, drawn[-1]], drawn[-1]
-    ball_J: Profile = np.maximum(one.largest_mm, truth_JA[:, drawn].max(axis=1)) / slice_mm - (one.span + last) / 2
+    widest_J = np.maximum(one.largest_mm, truth_JA[:, drawn].max(axis=1))
+    ball_J: Profile = beyond_by_ball(widest_J, slice_mm, one.span + last)
     if len(drawn) > 1:
         gap, next_J = float(last - drawn[-2]), truth_JA[:, drawn[-2]]
     elif one.before is not None:

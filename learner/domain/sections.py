@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from learner.domain.ball import disc_radius
 from learner.domain.guidance import Situation
 from learner.domain.lookahead import Expectation, edge
 
@@ -26,7 +25,7 @@ def sections(situation: Situation, number: int | None = None) -> tuple[list[int]
     else:
         known = [i for i in planes if annotation.known_LDHW[number - 1, i].all()]
         areas = [np.count_nonzero(annotation.labels_DHW[i] == number) for i in known]
-    return known, [math.sqrt(area * pixel_mm2 / math.pi) for area in areas]
+    return known, [disc_radius(area * pixel_mm2) for area in areas]
 
 
 def likely_extent(situation: Situation, expected: Expectation) -> tuple[int, int] | None:

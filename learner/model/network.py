@@ -69,9 +69,8 @@ def _dynunet(plan: Plan, seed: int) -> DynUNet:
 class PaddedFirst(nn.Conv3d):
     """A convolution that learns faster on CPUs without AVX512: it pads its input itself and computes the same.
 
-    For convolutions that pad, oneDNN has no AVX2 kernel of the weights' gradient in 3D and takes one by matrix products.
-    Measured on one AVX2 core: that gradient 151 -> 69 ms (32 to 16 channels, 2 x 48 x 32 x 32 voxels), a training step of the
-    hippocampus' network 1.16 -> 0.81 s.
+    For convolutions that pad, oneDNN has no AVX2 kernel of the weights' gradient in 3D and takes a slower one by matrix
+    products; ``ONEDNN_VERBOSE=1`` tells which it takes.
     """
 
     def forward(self, batch: Tensor) -> Tensor:

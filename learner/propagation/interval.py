@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from learner.domain.ball import beyond_by_ball, disc_radius
 from learner.domain.pace import give_way
 from learner.propagation.motion import Carried, Motion, warp
 from learner.propagation.signed_distance import NOWHERE
@@ -52,7 +53,7 @@ class Shape:
     def of(cls, index: int, distances_KHW: FloatArray, spacing_HW: tuple[float, float], object_HW: BoolArray) -> Shape:
         """The shape with these signed distances."""
         depth = tuple(float(d.max()) for d in distances_KHW)
-        radius = float(np.sqrt(object_HW.sum() * spacing_HW[0] * spacing_HW[1] / np.pi))
+        radius = disc_radius(float(object_HW.sum()) * spacing_HW[0] * spacing_HW[1])
         return cls(index, distances_KHW, tuple(d > NOWHERE for d in depth), depth, radius)
 
     def carried(self, by: Carried) -> FloatArray:
@@ -187,7 +188,7 @@ class Filling:
         """
         outermost, slice_mm = inwards[0], self.spacing_DHW[0]
         drawn_over = abs(outermost.index - inwards[-1].index)
-        ball = max(shape.radius_mm for shape in inwards) / slice_mm - drawn_over / 2
+        ball = beyond_by_ball(max(shape.radius_mm for shape in inwards), slice_mm, drawn_over)
         if len(inwards) == 1:
             return End(max(1, int(ball)), 0.0)
         gap = min(abs(outermost.index - inwards[1].index), drawn_over / (len(inwards) - 1))
