@@ -147,8 +147,8 @@ def memory_table(options: Options, results: Results) -> Table:  # noqa: ARG001 -
         (f"{int(100 * n / 10)} to {int(100 * (n + 1) / 10)} %", f"{p.mean():.0f}", f"{p.max():.0f}")
         for n, p in enumerate(parts)
     ]
-    flat = bool(parts[-1].mean() <= 1.05 * parts[4].mean())
-    value = f"{parts[4].mean():.0f} MiB in the fifth tenth, {parts[-1].mean():.0f} in the last"
+    flat = bool(parts[-1].mean() <= 1.05 * parts[2].mean())
+    value = f"{parts[2].mean():.0f} MiB in the third tenth, {parts[-1].mean():.0f} in the last"
     goal = Figure("memory of the learner over 500 cases", "flat after warm-up", value, flat, "hippocampus")
     notes = (f"{len(memory)} cases in one process, unless the run was broken off; replay memory of 64 MiB on disk.",)
     return Table("Memory", ("part of the stream", "mean MiB", "largest MiB"), tuple(rows), (goal,), notes)
