@@ -51,13 +51,16 @@ EDITION = 2
 
 @functools.cache
 def slowness() -> float:
-    """How many times as long as there an item takes here; at least 1."""
+    """How many times as long as there an item takes here, at least 1; the best of three, as others may use the machine."""
     count = 20_000
     items = struct.pack("<HH2sHI", 0x0008, 0x1115, b"SQ", 0, 8 * count) + struct.pack("<HHI", 0xFFFE, 0xE000, 0) * count
-    began = time.process_time()
-    read = read_dataset(io.BytesIO(items), is_implicit_VR=False, is_little_endian=True)
-    assert len(read.ReferencedSeriesSequence) == count
-    return max(1.0, (time.process_time() - began) / count / ITEM_SECONDS)
+    taken = []
+    for _ in range(3):
+        began = time.process_time()
+        read = read_dataset(io.BytesIO(items), is_implicit_VR=False, is_little_endian=True)
+        assert len(read.ReferencedSeriesSequence) == count
+        taken.append(time.process_time() - began)
+    return max(1.0, min(taken) / count / ITEM_SECONDS)
 
 
 @dataclass(frozen=True, eq=False)
