@@ -31,9 +31,9 @@ HERE = Path(__file__).resolve().parent
 
 def studies() -> dict[str, Study]:
     """All studies by name."""
-    from study import continual, online, quality  # noqa: PLC0415 - torch takes a second to import
+    from study import continual, online, quality, saving  # noqa: PLC0415 - torch takes a second to import
 
-    return {**online.STUDIES, **continual.STUDIES, **quality.STUDIES}
+    return {**online.STUDIES, **saving.STUDIES, **continual.STUDIES, **quality.STUDIES}
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:

@@ -1,4 +1,4 @@
-"""Online against offline: hippocampus, the drawing that is saved, answers, prostates site after site."""
+"""Online against offline: hippocampus, answers, prostates site after site."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from study.data import PROSTATE_SITES, Options, heart, hippocampus, prostate
+from study.data import PROSTATE_SITES, Options, hippocampus, prostate
 from study.engine import Results, Row, Study
 from study.table import Figure, Table
 
@@ -16,10 +16,6 @@ from learner.evaluation.runs import Finished
 from learner.evaluation.settings import RunSettings
 from learner.evaluation.streams import TaskData
 from learner.evaluation.summary import Estimate, estimate
-
-BUDGETS = (2, 3, 4, 5, 6, 8)
-MOST = {"hippocampus": 12, "prostate": 10, "heart": 8}
-"""Most slices that a reader draws who stops when satisfied."""
 
 
 def final(run: Finished) -> dict[int, float]:
@@ -93,127 +89,6 @@ def hippocampus_table(options: Options, results: Results) -> Table:
         "`converged` makes three times as many updates, with one seed.",
     )
     return Table("Online against offline: hippocampus", columns, tuple(rows), goals, notes)
-
-
-# --- saved
-
-
-def _sets(options: Options) -> tuple[TaskData, ...]:
-    return (hippocampus(options), prostate(options), heart(options))
-
-
-def saved_rows(options: Options, results: Results) -> list[Row]:  # noqa: ARG001 - a phase
-    """Offline, and a stream for each budget."""
-    rows = []
-    for task in _sets(options):
-        rows.append(Row(f"{task.name} offline", options.run(task, mode=Mode.OFFLINE, **_shuffled(task))))
-        budgets = {slices: options.run(replace(task, slices=slices), **_shuffled(task)) for slices in BUDGETS}
-        rows += [Row(f"{task.name} {slices}", settings) for slices, settings in budgets.items()]
-    return rows
-
-
-def _shuffled(task: TaskData) -> dict[str, object]:
-    """The order of a set's stream: the names of PROMISE12 follow its sites."""
-    return {"order": Order.NAME if task.name == "hippocampus" else Order.SHUFFLE}
-
-
-def satisfied_rows(options: Options, results: Results) -> list[Row]:
-    """Readers who draw slice by slice until the answer is as good as offline's network; with and without learning."""
-    rows = []
-    for task in _sets(options):
-        target = round(network(results[f"{task.name} offline"]).mean, 3)
-        drawing = replace(task, slices=MOST[task.name])
-        for mode in (Mode.SPARSE, Mode.ANSWERS_ONLY):
-            settings = options.run(drawing, mode=mode, rounds=drawing.slices, satisfied_at=target, **_shuffled(task))
-            rows.append(Row(f"{task.name} until satisfied, {mode}", settings, None if mode is Mode.SPARSE else 1))
-    return rows
-
-
-def share_at_network(runs: dict[int, Finished], offline: float, tolerance: float = 0.010) -> float | None:
-    """Least share of the stream's contour, over budgets and lengths of the stream, at which the network is near offline."""
-    shares = []
-    for run in runs.values():
-        for after, dice in figures.learning_curve(run.tests).items():
-            if figures.overall(dice) >= offline - tolerance:
-                shares.append(figures.contour_share(run.cases[:after], run.cases))
-    return min(shares, default=None)
-
-
-def saved_at_answer(run: Finished) -> tuple[float, float]:
-    """Share of the contour that was drawn until satisfied, and of cases that never were; those count as drawn whole."""
-    target = run.settings.satisfied_at
-    reached = [case for case in run.cases if case.curve and figures.overall(case.answer_dice) >= target]
-    whole = sum(case.whole.contour_mm for case in run.cases if case.whole)
-    drawn = sum(case.curve[-1].effort.contour_mm for case in reached)
-    drawn += sum(case.whole.contour_mm for case in run.cases if case.whole and case not in reached)
-    return drawn / whole, 1 - len(reached) / len(run.cases)
-
-
-def saved_table(options: Options, results: Results) -> Table:
-    """What is drawn until network and answers are as good as offline training on everything."""
-    rows, goals = [], []
-    answer_goals = {"hippocampus": 0.80, "prostate": 0.75, "heart": 0.65}
-    for task in _sets(options):
-        offline = results[f"{task.name} offline"]
-        for slices in BUDGETS:
-            runs = results[f"{task.name} {slices}"]
-            share = estimate([figures.contour_share(run.cases) for run in runs])
-            rows.append((task.name, f"{slices} slices", str(share), str(network(runs)), str(difference(runs, offline)), "", ""))
-        saved, cells = _network_saving(task, results, offline)
-        rows.append(cells)
-        goal = ">= 75 % (paper: 62 %)"
-        goals.append(Figure(f"drawing saved, network, {task.name}", goal, saved[0], saved[1], where(options, task)))
-        for mode in (Mode.SPARSE, Mode.ANSWERS_ONLY):
-            runs = results[f"{task.name} until satisfied, {mode}"]
-            pairs = [saved_at_answer(run) for run in runs]
-            spared = estimate([1 - share for share, _ in pairs])
-            never = float(np.mean([missed for _, missed in pairs]))
-            drawn, whole = (float(np.mean(v)) for v in zip(*[figures.reading_seconds(run.cases) for run in runs], strict=True))
-            target = f"answers >= {runs[0].settings.satisfied_at:.3f}"
-            label = "answers, until satisfied" if mode is Mode.SPARSE else "the same without learning"
-            rows.append(
-                (
-                    task.name,
-                    label,
-                    str(estimate([s for s, _ in pairs])),
-                    target,
-                    "",
-                    f"{never:.0%}",
-                    f"{drawn:.0f} of {whole:.0f}",
-                )
-            )
-            if mode is Mode.SPARSE:
-                wanted = answer_goals[task.name]
-                goal, met = f">= {wanted:.0%}", spared.mean >= wanted
-                goals.append(Figure(f"drawing saved, answers, {task.name}", goal, str(spared), met, where(options, task)))
-    columns = ("data", "what", "contour drawn", "Dice", "minus offline", "cases never satisfied", "reading time, s")
-    notes = (
-        "Contour drawn: its millimetres over those of all contours of the stream. Cases never satisfied count as drawn whole.",
-        "Reading time by a model whose constants are assumed (docs/evaluation.md), beside that of drawing every slice.",
-        "Least share, network: over budgets, as soon as the test Dice is within 0.010 of offline's; the test set chooses it.",
-    )
-    return Table("Drawing saved", columns, tuple(rows), tuple(goals), notes)
-
-
-def _network_saving(task: TaskData, results: Results, offline: Sequence[Finished]) -> tuple[tuple[str, bool], tuple[str, ...]]:
-    shares = [
-        share_at_network({b: results[f"{task.name} {b}"][n] for b in BUDGETS}, figures.overall(final(run)))
-        for n, run in enumerate(offline)
-    ]
-    reached = [share for share in shares if share is not None]
-    if len(reached) < len(shares):
-        return ("not reached with up to 8 slices", False), (task.name, "least share, network", "not reached", "", "", "", "")
-    share = estimate(reached)
-    spared = estimate([1 - value for value in reached])
-    return (str(spared), spared.mean >= 0.75), (
-        task.name,
-        "least share, network",
-        str(share),
-        str(network(offline)),
-        "",
-        "",
-        "",
-    )
 
 
 # --- answers
@@ -296,7 +171,6 @@ def sites_table(options: Options, results: Results) -> Table:
 
 STUDIES = {
     "hippocampus": Study("Online against offline", (hippocampus_rows, converged_rows), hippocampus_table, 1),
-    "saved": Study("Drawing saved", (saved_rows, satisfied_rows), saved_table, 2),
-    "answers": Study("Answers of the last cases", (answers_rows,), answers_table, 3),
-    "promise12-sites": Study("Prostates, site after site", (sites_rows,), sites_table, 4),
+    "answers": Study("Answers of the last cases", (answers_rows,), answers_table, 4),
+    "promise12-sites": Study("Prostates, site after site", (sites_rows,), sites_table, 5),
 }

@@ -22,7 +22,8 @@ from learner.domain.lookahead import (
     gap_errors,
 )
 from learner.domain.ranking import ResidualRule
-from learner.domain.sections import sections
+from learner.domain.sections import likely_extent, sections
+from learner.domain.unseen import FOUND, Unseen, unseen
 
 _PLAUSIBLE = 0.02
 """Probability below which a voxel is no part of a label's doubt."""
@@ -107,17 +108,19 @@ class _Part(ABC):
     def gains(self, depth: int) -> Profile:
         """Gain of Dice by slice of the volume."""
         if self._gains is None:
-            now = self._error(self._asked)
-            own = [
-                now - self._error([*self._asked, i]) if i not in self._asked else 0.0 for i in range(self.first, self.last + 1)
-            ]
-            self._gains = self.weight * np.array(own)
+            self._gains = self.weight * self._removed()
         result = np.zeros(depth)
         result[self.first : self.last + 1] = self._gains
         return result
 
     def gain_at(self, index: int) -> float:
         return float(self._gains[index - self.first]) if self._gains is not None and self.holds(index) else 0.0
+
+    def _removed(self) -> Profile:
+        """How much less error there will be, for each of the slices."""
+        now = self._error(self._asked)
+        every = range(self.first, self.last + 1)
+        return np.array([now - self._error([*self._asked, i]) if i not in self._asked else 0.0 for i in every])
 
     @abstractmethod
     def _error(self, asked: list[int]) -> float:
@@ -161,8 +164,25 @@ class _Open(_Part):
         return "the structure may end before this slice"
 
 
+@dataclass(eq=False)
+class _Search(_Part):
+    """Slices that may show a label which none does that is known; its error is the share of its Dice that is not expected."""
+
+    unseen: Unseen
+
+    def _removed(self) -> Profile:
+        return FOUND * self.unseen.missed(self._asked).on_slices()
+
+    def _error(self, asked: list[int]) -> float:
+        return 1.0 - FOUND * float(self.unseen.chance_K.sum() - self.unseen.missed(asked).chance_K.sum())
+
+    def reason(self, index: int) -> str:
+        del index
+        return "a label that is not drawn yet may be found here"
+
+
 def _parts(situation: Situation, expected: Expectation) -> Iterator[_Part]:
-    """All parts of all labels that are drawn on any slice."""
+    """All parts of all labels, as soon as one is drawn on any slice."""
     annotation = situation.annotation
     if annotation is None:
         return
@@ -171,6 +191,19 @@ def _parts(situation: Situation, expected: Expectation) -> Iterator[_Part]:
         known, radii = sections(situation, number)
         if any(radii):
             yield from _parts_of(number, known, radii, situation, expected, len(looked_for))
+        elif (extent := likely_extent(situation, expected)) is not None:
+            yield _search(number, known, extent, situation, expected, len(looked_for))
+
+
+def _search(
+    number: int, known: list[int], extent: tuple[int, int], situation: Situation, expected: Expectation, labels: int
+) -> _Part:
+    """The part of a label that no known slice shows."""
+    widest_mm, slice_mm = max(sections(situation)[1]), situation.spacing_DHW[0]
+    places = unseen(known, extent, situation.depth, widest_mm, slice_mm, expected)
+    if situation.soft_CDHW is not None and situation.trust > 0.0:
+        places = places.told(situation.soft_CDHW[number].sum(axis=(1, 2), dtype=np.float64), situation.trust)
+    return _Search(0, situation.depth - 1, 1.0 / labels, slice_mm, expected.contour, places)
 
 
 def _parts_of(

@@ -23,7 +23,7 @@ from learner.domain.ball import beyond_by_ball
 
 Profile = npt.NDArray[np.float64]
 
-_SURE = 0.05
+SURE = 0.05
 """A slice on which the answer shows nothing of a label may have some all the same, with this probability, and conversely."""
 
 
@@ -41,7 +41,7 @@ class Expectation:
     elongation: float = 2.0
     spread: float = 0.7
     scatter: float = 0.2
-    contour: float = 0.2
+    contour: float = 0.1
 
 
 DEFAULT_EXPECTATION = Expectation()
@@ -81,7 +81,7 @@ class Edge:
 
     def told(self, answered_A: Profile, trust: float) -> Edge:
         """The edge with what a network knows: ends that the answer does not show are less likely, the more it is trusted."""
-        showing_A = np.clip(answered_A / max(float(answered_A[0]), 1e-6), _SURE, 1.0 - _SURE)[1:]
+        showing_A = np.clip(answered_A / max(float(answered_A[0]), 1e-6), SURE, 1.0 - SURE)[1:]
         on_A, off_A = np.log(showing_A), np.log(1.0 - showing_A)
         log_J = np.append(0.0, np.cumsum(on_A)) + np.append(np.cumsum(off_A[::-1])[::-1], 0.0)
         chance_J = self.chance_J * np.exp(trust * (log_J - log_J.max()))
@@ -122,7 +122,7 @@ def edge(
     towards = max(0.0, (inner - centre) * step)
     seen = [((k - centre) * step * slice_mm, r / largest) for k, r in present if (k - centre) * step > 0]
     half_J = (towards + np.arange(count + 1) + 0.5) * slice_mm
-    log_J = _log_prior(half_J, largest, slice_mm, expected, open_ended=not closed)
+    log_J = log_lengths(half_J, largest, slice_mm, expected, open_ended=not closed)
     for away, share in seen:
         model_J = np.sqrt(np.maximum(0.0, 1.0 - np.square(away / half_J)))
         log_J -= 0.5 * np.square((share - model_J) / expected.scatter)
@@ -140,7 +140,7 @@ def edge(
     return Edge(inner, step, count, closed, chance_J / chance_J.sum(), radius_JA, before, gaps, span, largest)
 
 
-def _log_prior(
+def log_lengths(
     half_J: npt.NDArray[np.floating], largest: float, slice_mm: float, expected: Expectation, *, open_ended: bool
 ) -> Profile:
     """Logarithm of the probability that half the length is within half a slice of each; the last takes what is longer."""

@@ -69,6 +69,10 @@ class Batches:
             self._cache.put(entry.file, case)
         return case
 
+    def tidy(self) -> None:
+        """Lets go of cases that are remembered no more."""
+        self._cache.keep({entry.file for entry in self._memory.entries})
+
     def draw(self, new: ReplayEntry | None, rng: np.random.Generator) -> Batch | None:
         """A batch; None if there is no new case and nothing to replay.
 

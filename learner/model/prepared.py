@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,3 +113,8 @@ class CaseCache:
             len(self._cases) > _MOST_FILES or sum(kept.nbytes for kept in self._cases.values()) > self._limit
         ):
             self._cases.popitem(last=False)
+
+    def keep(self, names: Collection[str]) -> None:
+        """Lets go of all but these: a mapped file takes space until it is let go of, though it was removed."""
+        for name in self._cases.keys() - set(names):
+            del self._cases[name]

@@ -237,6 +237,7 @@ class OnlineTrainer:
 
     def tidy(self) -> None:
         """See :meth:`learner.ports.Trainer.tidy`."""
+        self._batches.tidy()
         self._memory.collect_garbage(keep=[self._index_before])
 
     def restore(self, state: bytes) -> None:

@@ -78,12 +78,20 @@ def test_records_of_runs_stand_in_for_them_on_another_machine(science: Play, tmp
     assert not list((tmp_path / "runs").glob("*/state-*")), "no weights are kept"
 
 
-def test_what_is_saved(science: Play) -> None:
-    table = science("saved", "--seeds", "1")
-    assert [f.name for f in table.figures][:2] == ["drawing saved, network, hippocampus", "drawing saved, answers, hippocampus"]
-    satisfied = [row for row in table.rows if row[1] == "answers, until satisfied"]
-    assert len(satisfied) == 3
-    assert all(0 < float(row[2]) <= 1 for row in satisfied)
+def test_what_is_saved_until_the_network_is_as_good(science: Play) -> None:
+    table = science("saved", "--seeds", "2", "--slices", "4")
+    assert [row[0] for row in table.rows] == ["3 slices", "4 slices", "5 slices"]
+    assert [figure.name for figure in table.figures] == ["drawing saved, network"]
+    assert all(cell.endswith(("%", "seeds")) for row in table.rows for cell in (row[1], row[4]))
+
+
+def test_what_is_saved_until_answers_are_as_good(science: Play) -> None:
+    table = science("satisfied", "--seeds", "1")
+    assert [row[:2] for row in table.rows] == [
+        (name, tool) for name in ("hippocampus", "prostate", "heart") for tool in ("learns", "propagation alone")
+    ]
+    assert [figure.goal for figure in table.figures] == [">= 80%", ">= 75%", ">= 65%"]
+    assert all(0 < float(row[3].split()[0]) <= 100 for row in table.rows)
 
 
 @pytest.mark.parametrize("study", ["answers", "promise12-sites", "forgetting", "calibration", "estimates", "memory", "paper"])

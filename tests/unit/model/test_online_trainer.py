@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -251,6 +252,26 @@ def test_a_forgotten_example_leaves_memory_and_disk(
     again = make_trainer()
     again.restore(trainer.save())
     assert again.learn(make_example(2, key="third case"), 1, _nothing).remembered == 2
+
+
+def test_files_that_were_removed_are_held_no_longer(
+    make_example: MakeExample, settings: TrainingSettings, tmp_path: Path
+) -> None:
+    trainer = OnlineTrainer({"task": 2}, settings, ReplayMemory(tmp_path, 2**24))
+    for number, key in enumerate(("first case", "second case")):
+        trainer.learn(make_example(number, key=key), 1, _nothing)
+    trainer.tidy()
+    assert len(_mapped(tmp_path)) == 2
+    trainer.forget(["first case"])
+    trainer.tidy()
+    gc.collect()
+    assert len(_mapped(tmp_path)) == 1
+
+
+def _mapped(folder: Path) -> set[str]:
+    """Files of a folder that this process has mapped into its memory, removed ones included."""
+    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    return {line.split(maxsplit=5)[5] for line in lines if str(folder) in line}
 
 
 def test_a_model_that_starts_over_has_learned_from_what_it_remembers_and_nothing_else(
