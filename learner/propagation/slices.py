@@ -15,6 +15,8 @@ FloatArray = npt.NDArray[np.float32]
 ByteArray = npt.NDArray[np.uint8]
 
 _SIGMA = 20.0
+_COARSE = 4
+"""Means over so wide a window are taken of every fourth pixel: a 25th of the time, one level of 255 at most."""
 _LEAST, _MOST = 64, 320
 
 
@@ -84,7 +86,16 @@ def normalise(pixels_HW: FloatArray, sigma: float = _SIGMA) -> ByteArray:
     """
     low, high = np.percentile(pixels_HW, (0.5, 99.5))
     unit = np.clip((pixels_HW - low) / max(float(high - low), 1e-12), 0.0, 1.0).astype(np.float32)
-    mean = cv2.GaussianBlur(unit, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
-    variance = cv2.GaussianBlur(unit * unit, (0, 0), sigma, borderType=cv2.BORDER_REFLECT) - mean * mean
+    mean = _local_mean(unit, sigma)
+    variance = _local_mean(unit * unit, sigma) - mean * mean
     deviation = np.sqrt(np.maximum(variance, 1e-4))
     return np.asarray(np.clip((unit - mean) / deviation * 42.5 + 127.5, 0, 255), dtype=np.uint8)
+
+
+def _local_mean(pixels_HW: FloatArray, sigma: float) -> FloatArray:
+    """The mean over a Gaussian window that is much wider than ``_COARSE`` pixels."""
+    size = tuple(-(-length // _COARSE) for length in pixels_HW.shape)
+    coarse = cv2.resize(pixels_HW, size[::-1], interpolation=cv2.INTER_AREA)
+    sigmas = [sigma * few / many for few, many in zip(size, pixels_HW.shape, strict=True)]
+    mean = cv2.GaussianBlur(coarse, (0, 0), sigmas[1], sigmaY=sigmas[0], borderType=cv2.BORDER_REFLECT)
+    return np.asarray(cv2.resize(mean, pixels_HW.shape[::-1], interpolation=cv2.INTER_LINEAR), dtype=np.float32)
