@@ -7,6 +7,7 @@ through neighbours (:class:`ChainedMotion`), or take each slice straight from th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -121,7 +122,8 @@ class _Registered:
 
     def _error(self, back: FloatArray, forth: FloatArray) -> FloatArray:
         """How far from its own place each pixel of the target is after a way back and forth."""
-        return np.asarray(np.linalg.norm(back + _sample(forth, self._identity + back), axis=-1), dtype=np.float32)
+        apart = back + _sample(forth, self._identity + back)
+        return np.asarray(cv2.magnitude(apart[..., 0], apart[..., 1]), dtype=np.float32)
 
 
 class ChainedMotion(_Registered):
@@ -160,10 +162,13 @@ class DirectMotion(_Registered):
             yield self._carried(index, back, self._error(back, forth))
 
 
+@functools.lru_cache(maxsize=8)
 def identity(size: tuple[int, int]) -> FloatArray:
-    """Column and row of each pixel, float32 ``(H, W, 2)``."""
+    """Column and row of each pixel, float32 ``(H, W, 2)``; made once for each size, not to be written to."""
     columns, rows = np.meshgrid(np.arange(size[1]), np.arange(size[0]))
-    return np.stack([columns, rows], axis=-1).astype(np.float32)
+    places = np.stack([columns, rows], axis=-1).astype(np.float32)
+    places.flags.writeable = False
+    return places
 
 
 def warp(field_HW: FloatArray, displacement_HW2: FloatArray) -> FloatArray:
