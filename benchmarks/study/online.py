@@ -47,7 +47,8 @@ def difference(runs: Sequence[Finished], others: Sequence[Finished]) -> Estimate
 
 def where(options: Options, task: TaskData) -> str:
     """Data, axis and budget as a table states them."""
-    return f"{task.name}, axis {task.axis}, {task.slices} slices, {options.seeds} seeds"
+    seeds = f"{options.seeds} seeds" if options.seeds > 1 else "1 seed"
+    return f"{task.name}, axis {task.axis}, at most {task.slices} slices, {seeds}"
 
 
 # --- hippocampus
