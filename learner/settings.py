@@ -197,6 +197,11 @@ class LearningSettings(Section):
     """How the node learns."""
 
     steps: int = Field(20, ge=1, description="Training steps a learn job.")
+    idle_steps: int = Field(
+        40,
+        ge=0,
+        description="Steps more at most, on what is remembered, as long as no other drawing waits.",
+    )
     threads: int = Field(2, ge=1, description="CPU threads of the trainer.")
     seed: int = Field(1, ge=0, description="Seed of weights and sampling.")
     confirmed_weight: float = Field(

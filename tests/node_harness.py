@@ -68,6 +68,7 @@ port = {port}
 folder = "tasks"
 [learning]
 steps = {steps}
+idle_steps = 0
 threads = 1
 {learning}
 [answer]

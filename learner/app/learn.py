@@ -1,4 +1,4 @@
-"""Learning in the background: one fixed number of steps a job, judged by the gate, preempted between steps, exactly once."""
+"""Learning in the background: so many steps a job, more while nothing waits; judged by the gate, preempted, exactly once."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from learner.domain.job import Job, JobKind
 from learner.errors import CorruptFile, LeaseLost, StoreUnavailable
 from learner.ports import Clock, Lesson, Store, Trainer
 
+IDLE_TURN = 5
+"""Steps on what is remembered before it is looked again whether anything waits."""
 PAUSED = "training_paused"
 """Flag: training stands still while it is ``yes``."""
 _log = structlog.get_logger(__name__)
@@ -30,12 +32,14 @@ class LearnSettings:
 
     Attributes:
         steps: training steps a job.
+        idle_steps: steps more at most, on what is remembered, as long as no other drawing waits.
         lease_s: how long a job stays ours without a sign of life, in seconds.
         yield_s: how long a step waits at most while readers are being answered or the archive goes first, in seconds.
         attempts: how often an unexpected failure is tried before the job is parked.
     """
 
     steps: int
+    idle_steps: int = 0
     lease_s: float = 120.0
     yield_s: float = 30.0
     attempts: int = 5
@@ -53,7 +57,8 @@ class Learn:
     """Takes learn jobs one after the other; models that have any take turns.
 
     The trainer of a model stays in memory between jobs. When a job fails or is preempted, it is thrown away and restored from
-    the head, so that a job that is done again starts from the same state and gives the same weights. The same holds where a
+    the head, so that a job that is done again starts from the same state and, with as many steps, gives the same weights: how
+    many were made while nothing waited is a fact of the version (``rehearsed``). The same holds where a
     person rolls back in the middle of a job: versions are only recorded on top of those that they were made and judged from.
 
     Args:
@@ -235,8 +240,28 @@ class Learn:
     def _train(self, work: Work, example: Example) -> None:
         began = time.monotonic()
         report = work.trainer.learn(example, self._settings.steps, self._between(work.job))
-        work.facts = {**asdict(report), "seconds": round(time.monotonic() - began, 2)}
+        rehearsed = self._rehearse_while_idle(work)
+        work.facts = {**asdict(report), "rehearsed": rehearsed, "seconds": round(time.monotonic() - began, 2)}
         work.state = work.trainer.save()
+
+    def _rehearse_while_idle(self, work: Work) -> int:
+        """Goes on with what is remembered as long as nothing else is to be done; returns how many steps it made."""
+        done = 0
+        while done < self._settings.idle_steps and not self._another_waits():
+            report = work.trainer.rehearse(min(IDLE_TURN, self._settings.idle_steps - done), self._between(work.job))
+            done += report.steps
+            if not report.steps:
+                break
+        return done
+
+    def _another_waits(self) -> bool:
+        """Whether anything is to be answered, learned or forgotten beside the job in hand."""
+        jobs = self._store.jobs
+        return (
+            jobs.pending(JobKind.LEARN) > 1
+            or jobs.pending(JobKind.FORGET) > 0
+            or jobs.pending(JobKind.RESPOND, of_readers=True) > 0
+        )
 
     def _judge(self, work: Work, evidence: Sequence[Evidence]) -> None:
         """Judges what the trainer has now: the new version, or else the head, unless a person took that back."""

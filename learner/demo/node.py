@@ -168,7 +168,7 @@ def _write_configuration(folder: Path, options: DemoOptions, data: DemoData, ort
         "api": {"port": port},
         "tasks": {"folder": "tasks"},
         "answer": {"threads": options.threads},
-        "learning": {"steps": options.steps, "threads": options.threads},
+        "learning": {"steps": options.steps, "idle_steps": 0, "threads": options.threads},
     }
     if options.viewer is not None:
         sections["viewer"] = {"folder": str(options.viewer.resolve())}

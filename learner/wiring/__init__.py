@@ -171,7 +171,7 @@ def run_trainer(settings: Settings) -> None:
     store = build_store(settings)
     if not take_training(store, stop):
         return
-    learn_settings = LearnSettings(settings.learning.steps, attempts=settings.answer.attempts)
+    learn_settings = LearnSettings(settings.learning.steps, settings.learning.idle_steps, attempts=settings.answer.attempts)
     factory, gate = trainer_factory(settings, build_tasks(settings, store), store.vault), build_gate(settings, store)
     room, key = partial(shortage, settings.node.data, settings.node.min_free_mb), case_key(settings.node.data)
     learn = Learn(store, factory, gate, learn_settings, stop.is_set, stop.wait, SystemClock(), key, room, parent.held)

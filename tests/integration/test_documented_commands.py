@@ -59,7 +59,7 @@ class Terminal:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block, "utf-8")
         with (self.folder / "mine" / "apprentice.toml").open("a") as settings:
-            settings.write(f"\n[api]\nport = {self.port}\n[learning]\nthreads = 1\n")
+            settings.write(f"\n[api]\nport = {self.port}\n[learning]\nidle_steps = 0\nthreads = 1\n")
         self._ports()
         self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         self.environment.pop("APPRENTICE_CONFIG", None)

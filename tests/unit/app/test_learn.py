@@ -12,7 +12,7 @@ import pytest
 
 from dicom_io.annotation import Plane, SparseAnnotation
 from learner.app.gate import Gate, GateSettings
-from learner.app.learn import PAUSED, Learn, LearnSettings
+from learner.app.learn import IDLE_TURN, PAUSED, Learn, LearnSettings
 from learner.domain.example import Example, Withdrawal
 from learner.domain.job import JobKind
 from learner.domain.proxy import ProxyMask
@@ -45,6 +45,12 @@ class CountingTrainer:
             self.weights.append(f"{example.key}.{number}")
         return LearnReport(steps, 1.0, 0.5, 0, 1)
 
+    def rehearse(self, steps: int, between_steps: Callable[[], None]) -> LearnReport:
+        for _ in range(steps):
+            between_steps()
+            self.weights.append("rehearsed")
+        return LearnReport(steps, 1.0, 0.5, 0, 1)
+
     def network(self, task_id: str) -> Network:
         assert task_id == "liver"
         return Blind()
@@ -72,13 +78,14 @@ class Machine:
         self.waits = 0
         self.held = False
         self.shortage = ""
+        self.idle_steps = 0
 
     def learn(self) -> Learn:
         def make(_model: str, _labels: Mapping[str, int]) -> Trainer:
             return CountingTrainer()
 
         gate = Gate(self.store, lambda *_: pytest.fail("nothing serves"), GateSettings(cases=0))
-        settings = LearnSettings(steps=3, yield_s=1.0)
+        settings = LearnSettings(steps=3, idle_steps=self.idle_steps, yield_s=1.0)
         return Learn(
             self.store,
             make,
@@ -144,6 +151,36 @@ def test_each_job_makes_one_checkpoint_and_leaves_no_example(machine: Machine) -
     assert machine.weights() == ["a.0", "a.1", "a.2", "b.0", "b.1", "b.2"]
     assert [c.number for c in machine.store.checkpoints.history("liver")] == [2, 1]
     assert list((machine.store.folder / "examples").iterdir()) == []
+
+
+def test_it_goes_on_with_what_is_remembered_while_nothing_waits(machine: Machine) -> None:
+    machine.idle_steps = 12
+    machine.add("a")
+    machine.add("b")
+    learn = machine.learn()
+    learn.run_once()
+    assert machine.weights() == ["a.0", "a.1", "a.2"], "the second drawing waits"
+    learn.run_once()
+    assert machine.weights()[3:] == ["b.0", "b.1", "b.2", *["rehearsed"] * 12]
+    assert [c.facts["rehearsed"] for c in machine.store.checkpoints.history("liver")] == [12, 0]
+
+
+def test_it_stops_when_a_reader_draws_meanwhile(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    machine.idle_steps = 40
+    machine.add("a")
+    rehearse = CountingTrainer.rehearse
+
+    def and_a_reader_draws(trainer: CountingTrainer, steps: int, between_steps: Callable[[], None]) -> LearnReport:
+        report = rehearse(trainer, steps, between_steps)
+        round_id = machine.store.records.open_round("annotation", "9.2")
+        assert round_id is not None
+        machine.store.jobs.add(JobKind.RESPOND, round_id)
+        return report
+
+    monkeypatch.setattr(CountingTrainer, "rehearse", and_a_reader_draws)
+    machine.learn().run_once()
+    assert machine.weights().count("rehearsed") == IDLE_TURN
+    assert machine.waits == 0, "no step was made while the reader waited"
 
 
 def test_the_replay_memory_is_tidied_only_once_the_checkpoint_stands(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
