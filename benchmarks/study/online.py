@@ -45,6 +45,12 @@ def difference(runs: Sequence[Finished], others: Sequence[Finished]) -> Estimate
     return estimate([figures.overall(final(a)) - figures.overall(final(b)) for a, b in zip(runs, others, strict=False)])
 
 
+def percent(value: Estimate) -> str:
+    """A share as per cent, with its interval where there is one."""
+    apart = f" +- {100 * value.half_width:.1f}" if value.half_width is not None else ""
+    return f"{100 * value.mean:.1f}{apart} %"
+
+
 def where(options: Options, task: TaskData) -> str:
     """Data, axis and budget as a table states them."""
     seeds = f"{options.seeds} seeds" if options.seeds > 1 else "1 seed"
@@ -52,6 +58,9 @@ def where(options: Options, task: TaskData) -> str:
 
 
 # --- hippocampus
+
+NEAR = 0.010
+"""So much less test Dice than offline's is near it."""
 
 
 def hippocampus_rows(options: Options, results: Results) -> list[Row]:  # noqa: ARG001 - a phase
@@ -74,22 +83,39 @@ def hippocampus_table(options: Options, results: Results) -> Table:
         drawn = f"{np.mean([figures.contour_share(run.cases) for run in runs]):.1%}" if mode == "sparse" else "100 %"
         gap = "" if mode == "offline" else f"{difference(runs, offline)}"
         rows.append((mode, drawn, per_label(runs), surface(runs), gap))
-    sparse, full = difference(results["sparse"], offline), difference(results["full"], offline)
-    least = min(np.mean([final(run)[label] for run in results["sparse"]]) for label in final(results["sparse"][0]))
-    place = where(options, task)
-    goals = (
-        Figure("network from sparse drawing minus offline", ">= -0.010", str(sparse), sparse.mean >= -0.010, place),
-        Figure("network from sparse drawing, both labels", ">= 0.87", per_label(results["sparse"]), bool(least >= 0.87), place),
-        Figure("full truth online, one pass, minus offline", ">= -0.005", str(full), full.mean >= -0.005, place),
-    )
     columns = ("mode", "contour drawn", "test Dice by label", "test NSD at 2 mm", "minus offline")
     stream = results["sparse"][0].stream
     notes = (
         f"{len(stream.cases)} stream cases, {len(stream.tests)} test cases; {options.steps} updates a case; one order.",
         f"Axis {task.axis}, at most {task.slices} slices a case; both ends stated, one click each.",
         "`converged` makes three times as many updates, with one seed.",
+        "Contour drawn: its millimetres over those of all contours of the stream.",
+        f"Drawing saved: until the network's test Dice is within {NEAR:.3f} of offline's. The test set chooses the moment.",
     )
-    return Table("Online against offline: hippocampus", columns, tuple(rows), goals, notes)
+    return Table("Online against offline: hippocampus", columns, tuple(rows), _hippocampus_goals(options, results), notes)
+
+
+def _hippocampus_goals(options: Options, results: Results) -> tuple[Figure, ...]:
+    sparse, offline, place = results["sparse"], results["offline"], where(options, hippocampus(options))
+    online, full = difference(sparse, offline), difference(results["full"], offline)
+    least = min(np.mean([final(run)[label] for run in sparse]) for label in final(sparse[0]))
+    shares = [near_offline(run, of) for run, of in zip(sparse, offline, strict=True)]
+    reached = [1 - share for share in shares if share is not None]
+    spared = estimate(reached) if len(reached) == len(shares) else None
+    saved = percent(spared) if spared is not None else f"reached with {len(reached)} of {len(shares)} seeds"
+    return (
+        Figure("network from sparse drawing minus offline", ">= -0.010", str(online), online.mean >= -0.010, place),
+        Figure("network from sparse drawing, both labels", ">= 0.87", per_label(sparse), bool(least >= 0.87), place),
+        Figure("full truth online, one pass, minus offline", ">= -0.005", str(full), full.mean >= -0.005, place),
+        Figure("drawing saved, network", ">= 75 % (paper: 62 %)", saved, spared is not None and spared.mean >= 0.75, place),
+    )
+
+
+def near_offline(run: Finished, offline: Finished) -> float | None:
+    """Least share of the stream's contour after which the network is near offline's on the test cases; None if it never is."""
+    target = figures.overall(final(offline)) - NEAR
+    near = [after for after, dice in figures.learning_curve(run.tests).items() if figures.overall(dice) >= target]
+    return figures.contour_share(run.cases[: min(near)], run.cases) if near else None
 
 
 # --- answers

@@ -1,4 +1,4 @@
-"""The drawing that is saved: until the network, and until answers, are as good as training on everything."""
+"""The drawing that is saved: until answers are as good as the network of offline training on everything."""
 
 from __future__ import annotations
 
@@ -8,82 +8,18 @@ from dataclasses import replace
 import numpy as np
 from study.data import Options, heart, hippocampus, prostate
 from study.engine import Results, Row, Study
-from study.online import difference, final, network, where
+from study.online import network, percent, where
 from study.table import Figure, Table
 
 from learner.evaluation import summary as figures
 from learner.evaluation.modes import Mode, Order
 from learner.evaluation.runs import Finished
 from learner.evaluation.streams import TaskData
-from learner.evaluation.summary import Estimate, estimate
+from learner.evaluation.summary import estimate
 
-FEWER = (3, 5)
-"""Budgets of slices beside the one that is asked for."""
-TOLERANCE = 0.010
 MOST = {"hippocampus": 12, "prostate": 10, "heart": 8}
 """Most slices that a reader draws who stops when satisfied."""
 GOALS = {"hippocampus": 0.80, "prostate": 0.75, "heart": 0.65}
-
-# --- until the network is as good
-
-
-def _budgets(options: Options) -> list[TaskData]:
-    task = hippocampus(options)
-    return [replace(task, slices=slices) for slices in sorted({*FEWER, task.slices})]
-
-
-def network_rows(options: Options, results: Results) -> list[Row]:  # noqa: ARG001 - a phase
-    """Offline, and a stream for each budget."""
-    rows = [Row("offline", options.run(hippocampus(options), mode=Mode.OFFLINE))]
-    return [*rows, *(Row(f"{task.slices} slices", options.run(task)) for task in _budgets(options))]
-
-
-def network_table(options: Options, results: Results) -> Table:
-    """Contour drawn until the network is near offline's."""
-    task, offline = hippocampus(options), results["offline"]
-    streams = {name: runs for name, runs in results.items() if name != "offline"}
-    rows = [(name, *_stream_cells(runs, offline)) for name, runs in streams.items()]
-    shares = [_least_share([runs[seed] for runs in streams.values()], run) for seed, run in enumerate(offline)]
-    reached = [share for share in shares if share is not None]
-    spared = estimate([1 - share for share in reached]) if len(reached) == len(shares) else None
-    value = f"not reached with up to {task.slices} slices" if spared is None else percent(spared)
-    met = spared is not None and spared.mean >= 0.75
-    figure = Figure("drawing saved, network", ">= 75 % (paper: 62 %)", value, met, where(options, task))
-    notes = (
-        "Contour drawn: its millimetres over those of all contours of the stream.",
-        f"Near: test Dice within {TOLERANCE:.3f} of offline's, along the stream; the test set chooses the moment.",
-        f"Offline, the same number of updates on all contours: {network(offline)}.",
-    )
-    columns = ("budget", "contour drawn", "test Dice at the end", "minus offline", "contour drawn when first near offline")
-    return Table("Drawing saved until the network is as good", columns, tuple(rows), (figure,), notes)
-
-
-def _stream_cells(runs: Sequence[Finished], offline: Sequence[Finished]) -> tuple[str, ...]:
-    whole = percent(estimate([figures.contour_share(run.cases) for run in runs]))
-    shares = [_least_share([run], of) for run, of in zip(runs, offline, strict=True)]
-    reached = [share for share in shares if share is not None]
-    first = percent(estimate(reached)) if len(reached) == len(shares) else f"{len(reached)} of {len(shares)} seeds"
-    return whole, str(network(runs)), str(difference(runs, offline)), first
-
-
-def _least_share(runs: Sequence[Finished], offline: Finished) -> float | None:
-    """Least share of the stream's contour, over runs and lengths of the stream, at which the network is near offline."""
-    target = figures.overall(final(offline)) - TOLERANCE
-    shares = []
-    for run in runs:
-        for after, dice in figures.learning_curve(run.tests).items():
-            if figures.overall(dice) >= target:
-                shares.append(figures.contour_share(run.cases[:after], run.cases))
-    return min(shares, default=None)
-
-
-def percent(value: Estimate) -> str:
-    """A share as per cent, with its interval where there is one."""
-    apart = f" +- {100 * value.half_width:.1f}" if value.half_width is not None else ""
-    return f"{100 * value.mean:.1f}{apart} %"
-
-
-# --- until answers are as good
 
 
 def _sets(options: Options) -> tuple[TaskData, ...]:
@@ -166,6 +102,5 @@ def _saved_at_answer(run: Finished) -> tuple[float, float]:
 
 
 STUDIES = {
-    "saved": Study("Drawing saved until the network is as good", (network_rows,), network_table, 2),
     "satisfied": Study("Drawing saved until answers are as good", (offline_rows, satisfied_rows), satisfied_table, 3),
 }
