@@ -46,10 +46,9 @@ class Unseen:
 
     def on_slices(self) -> Profile:
         """Probability that each slice of the volume shows the label."""
-        change = np.zeros(self.depth + 1)
-        np.add.at(change, self.first_K, self.chance_K)
-        np.add.at(change, self.last_K + 1, -self.chance_K)
-        return np.asarray(np.cumsum(change)[:-1])
+        begins = np.bincount(self.first_K, weights=self.chance_K, minlength=self.depth)
+        ends = np.bincount(self.last_K + 1, weights=self.chance_K, minlength=self.depth + 1)
+        return np.asarray(np.cumsum(begins - ends[:-1]))
 
     def told(self, area_D: Profile, trust: float) -> Unseen:
         """The intervals with what a network shows of the label: others are less likely, the more it is trusted.

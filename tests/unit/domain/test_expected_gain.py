@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from dicom_io.annotation import Plane, PlaneKind, SparseAnnotation
+from learner.domain import expected_gain
 from learner.domain.expected_gain import ExpectedGain
 from learner.domain.guidance import Situation
 from learner.domain.lookahead import DEFAULT_EXPECTATION, edge, edge_errors
@@ -142,3 +143,11 @@ def test_a_structure_is_expected_to_be_continued_as_a_ball_beyond_slices_side_by
     one = edge([11, 12], [16.0, 16.0], at=1, step=1, depth=24, slice_mm=3.0, expected=DEFAULT_EXPECTATION)
     errors_J = edge_errors(one, [], slice_mm=3.0, contour=0.0)
     assert 3 <= int(errors_J.argmin()) <= 6, "propagation goes on for four slices: least is wrong where it ends about there"
+
+
+def test_of_many_slices_some_are_tried_and_the_choice_is_nearly_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    long = situation(drawing({140: 8, 150: 9}, [40], depth=500))
+    some = indices(ExpectedGain(), long, 3)
+    monkeypatch.setattr(expected_gain, "_MOST_TRIED", 500)
+    every = indices(ExpectedGain(), long, 3)
+    assert np.abs(np.array(some) - every).max() <= 500 // 96 + 1
