@@ -85,7 +85,8 @@ def test_the_loop_from_the_panel(browser: Browsing, node: RunningNode, study: tu
     expect(panel.get_by_role("row", name="Prostate")).to_contain_text(f"{first.facts['volumes_ml']['Prostate']:.1f}")
     picture(page, "answered")
 
-    wanted = first.facts["guidance"][0]
+    answer_DHW = node.store.files.get_record(first.round_id).labels_DHW
+    wanted = next(one for one in first.facts["guidance"] if answer_DHW[one["index"]].any())  # the picture is to show it
     assert wanted["sop_instance_uid"] not in shown_image(page)
     panel.get_by_role("button", name=f"Go to Slice {wanted['index'] + 1}:").click()
     page.wait_for_function(_SHOWS, arg=wanted["sop_instance_uid"])
