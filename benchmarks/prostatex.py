@@ -37,14 +37,17 @@ from learner.demo.orthanc import LocalOrthanc
 DRAWN = 4
 
 
-def as_new_series(files: list[bytes]) -> list[bytes]:
-    """The same images under new UIDs."""
+def as_new_series(files: list[bytes], number_of_run: int) -> list[bytes]:
+    """The same images under new UIDs, one pixel of each changed: the node looks for copies among answers on the same pixels."""
     uid = generate_uid()
     renamed = []
     for number, file in enumerate(files, start=1):
         dataset = dcmread(BytesIO(file))
         dataset.SeriesInstanceUID = uid
         dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = f"{uid[:58]}.{number}"
+        pixels = dataset.pixel_array.copy()
+        pixels[0, 0] = number_of_run
+        dataset.PixelData = pixels.tobytes()
         buffer = BytesIO()
         dataset.save_as(buffer, enforce_file_format=True)
         renamed.append(buffer.getvalue())
@@ -89,7 +92,10 @@ def measure(data: Path, runs: int) -> list[dict[str, object]]:
                 node.archive.store(drawing)
                 node.answered(drawing)
             wait_for(lambda: node.store.checkpoints.serving("prostate"), "the first version of the network", 300)
-            return [one_run(node, as_new_series(files), data / "ProstateX-0000_zones_human.nii.gz") for _ in range(runs)]
+            return [
+                one_run(node, as_new_series(files, number), data / "ProstateX-0000_zones_human.nii.gz")
+                for number in range(runs)
+            ]
 
 
 def main() -> None:
