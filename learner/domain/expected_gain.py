@@ -86,16 +86,12 @@ class _Part(ABC):
     Attributes:
         first: the lowest of these slices.
         last: the highest.
-        weight: gain of mean Dice per mm^2.
-        slice_mm: distance of slices.
-        contour: error of contours, in mm per mm.
+        weight: gain of mean Dice per unit of error: mm^2, or for a label that is sought its Dice.
     """
 
     first: int
     last: int
     weight: float
-    slice_mm: float
-    contour: float
     _asked: list[int] = field(default_factory=list, init=False)
     _gains: Profile | None = field(default=None, init=False)
 
@@ -118,8 +114,19 @@ class _Part(ABC):
     def gain_at(self, index: int) -> float:
         return float(self._gains[index - self.first]) if self._gains is not None and self.holds(index) else 0.0
 
+    @abstractmethod
     def _removed(self) -> Profile:
         """How much less error there will be, for each of the slices."""
+
+    @abstractmethod
+    def reason(self, index: int) -> str:
+        """One short clause for the reader."""
+
+
+class _WrongArea(_Part):
+    """A part whose error is an area."""
+
+    def _removed(self) -> Profile:
         now, every = self._error(self._asked), np.arange(self.first, self.last + 1)
         tried = sorted({*every[:: -(-len(every) // _MOST_TRIED)].tolist(), self.last, *self._asked})
         less = [now - self._error([*self._asked, i]) if i not in self._asked else 0.0 for i in tried]
@@ -129,13 +136,9 @@ class _Part(ABC):
     def _error(self, asked: list[int]) -> float:
         """Expected wrong area in mm^2 once these slices are drawn."""
 
-    @abstractmethod
-    def reason(self, index: int) -> str:
-        """One short clause for the reader."""
-
 
 @dataclass(eq=False)
-class _Gap(_Part):
+class _Gap(_WrongArea):
     """Slices between two drawn ones."""
 
     error_A: Profile
@@ -149,10 +152,12 @@ class _Gap(_Part):
 
 
 @dataclass(eq=False)
-class _Open(_Part):
-    """Slices on which a label may end."""
+class _Open(_WrongArea):
+    """Slices on which a label may end; distance of slices in mm, error of contours in mm per mm."""
 
     edge: Edge
+    slice_mm: float
+    contour: float
 
     def _error(self, asked: list[int]) -> float:
         places = [self.edge.place(i) for i in asked]
@@ -169,15 +174,12 @@ class _Open(_Part):
 
 @dataclass(eq=False)
 class _Search(_Part):
-    """Slices that may show a label which none does that is known; its error is the share of its Dice that is not expected."""
+    """Slices that may show a label which no known one does."""
 
     unseen: Unseen
 
     def _removed(self) -> Profile:
         return FOUND * self.unseen.missed(self._asked).on_slices()
-
-    def _error(self, asked: list[int]) -> float:
-        return 1.0 - FOUND * float(self.unseen.chance_K.sum() - self.unseen.missed(asked).chance_K.sum())
 
     def reason(self, index: int) -> str:
         del index
@@ -206,7 +208,7 @@ def _search(
     places = unseen(known, extent, situation.depth, widest_mm, slice_mm, expected)
     if situation.soft_CDHW is not None and situation.trust > 0.0:
         places = places.told(situation.soft_CDHW[number].sum(axis=(1, 2), dtype=np.float64), situation.trust)
-    return _Search(0, situation.depth - 1, 1.0 / labels, slice_mm, expected.contour, places)
+    return _Search(0, situation.depth - 1, 1.0 / labels, places)
 
 
 def _parts_of(
@@ -239,10 +241,10 @@ def _parts_of(
     size += sum(math.pi * float(one.chance_J @ np.square(one.radius_JA[:, 1:]).sum(axis=1)) for one in edges)
     weight = 1.0 / (2.0 * size * labels)
     for first, last, error_A in gaps:
-        yield _Gap(first, last, weight, slice_mm, expected.contour, error_A)
+        yield _Gap(first, last, weight, error_A)
     for one in edges:
         first, last = sorted((one.inner + one.step, one.inner + one.step * one.count))
-        yield _Open(first, last, weight, slice_mm, expected.contour, one)
+        yield _Open(first, last, weight, one, slice_mm, expected.contour)
 
 
 def _drawn(situation: Situation) -> bool:
