@@ -32,11 +32,15 @@ class InverseSearch:
 
     def register(self, pairs: Sequence[tuple[ByteArray, ByteArray]]) -> list[FloatArray]:
         """Displacements of pairs (target, source); see :class:`learner.propagation.motion.Registration`."""
-        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        search.setVariationalRefinementAlpha(self._alpha)
         found = []
         for target, source in pairs:
             give_way()
-            displacement = search.calc(target, source, None)  # type: ignore[call-overload]  # stubs forbid None
+            displacement = self._search().calc(target, source, None)  # type: ignore[call-overload]  # stubs forbid None
             found.append(np.asarray(displacement, dtype=np.float32))
         return found
+
+    def _search(self) -> cv2.DISOpticalFlow:
+        """A new one for each pair: what it finds in slices under 48 pixels depends on what it was given before."""
+        search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        search.setVariationalRefinementAlpha(self._alpha)
+        return search

@@ -123,7 +123,8 @@ class _Registered:
     def _error(self, back: FloatArray, forth: FloatArray) -> FloatArray:
         """How far from its own place each pixel of the target is after a way back and forth."""
         apart = back + _sample(forth, self._identity + back)
-        return np.asarray(cv2.magnitude(apart[..., 0], apart[..., 1]), dtype=np.float32)
+        # not cv2.magnitude, whose last bits depend on where in memory an array lies: equal drawings get equal masks
+        return np.asarray(np.sqrt(np.square(apart[..., 0]) + np.square(apart[..., 1])), dtype=np.float32)
 
 
 class ChainedMotion(_Registered):
