@@ -6,6 +6,7 @@ image it shows, and where a point of the patient lies on the canvas; tests check
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,10 +17,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as NothingCame
 
 ROOT = Path(__file__).resolve().parent.parent
 FloatArray = npt.NDArray[np.float64]
 CANVAS = "canvas.cornerstone-canvas"
+_LOST_MS = 10_000
 _VIEWPORT = "const v = window.cornerstone?.getRenderingEngines()?.[0]?.getViewports()?.[0];"
 _SHOWN = (
     f"(uid) => {{ {_VIEWPORT} return !!v && v.viewportStatus === 'rendered' && (v.getCurrentImageId() ?? '').includes(uid); }}"
@@ -50,7 +53,11 @@ class Ohif:
 
     def wait_for_image(self, uid: str) -> None:
         """Waits until the image is rendered."""
-        self.page.wait_for_function(_SHOWN, arg=uid)
+        try:
+            self.page.wait_for_function(_SHOWN, arg=uid)
+        except NothingCame as none:
+            state = self.page.evaluate(f"() => {{ {_VIEWPORT} return v && [v.viewportStatus, v.getCurrentImageId()]; }}")
+            raise AssertionError(f"image {uid} is not shown; the first viewport: {state}") from none
 
     @property
     def shown(self) -> str:
@@ -74,7 +81,8 @@ class Ohif:
             step = 1 if there > here else -1
             # OHIF stacks the images from the feet or from the head on: the first turn tells which way is which
             self.page.mouse.wheel(0, 100 * step * self._direction(sops))
-            self.page.wait_for_function(f"(uid) => !({_SHOWN})(uid)", arg=sops[here])
+            with contextlib.suppress(NothingCame):  # a turn is lost where the viewer was busy: a reader turns again
+                self.page.wait_for_function(f"(uid) => !({_SHOWN})(uid)", arg=sops[here], timeout=_LOST_MS)
         self.wait_for_image(sop)
 
     def _direction(self, sops: Sequence[str]) -> int:
