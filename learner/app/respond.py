@@ -7,7 +7,7 @@ is left, and that may be repeated: UIDs follow from the trigger, files stand in 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +63,7 @@ class Respond:
         settings: how.
         clock: time.
         refusals: writes into the study why an annotation was not understood; None for no such reports.
+        idle: done while there is nothing to answer.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Respond:
         settings: RespondSettings,
         clock: Clock,
         refusals: Refusals | None = None,
+        idle: Callable[[], None] = lambda: None,
     ) -> None:
         self._archive = archive
         self._sink = sink
@@ -82,6 +84,7 @@ class Respond:
         self._settings = settings
         self._clock = clock
         self._refusals = refusals
+        self._idle = idle
         self._outside = OutsideFaults(store.jobs, clock)
         self._doubted: dict[int, set[str]] = {}
 
@@ -97,6 +100,7 @@ class Respond:
         self._outside.settle()
         job = self._store.jobs.claim(JobKind.RESPOND, self._settings.lease_s)
         if job is None:
+            self._idle()
             return False
         try:
             self._attempt(job)

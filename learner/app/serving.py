@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import structlog
 
 from learner.domain.checkpoint import Checkpoint, CheckpointState
 from learner.domain.task import Task
-from learner.errors import CorruptFile
+from learner.errors import CorruptFile, StoreUnavailable
 from learner.ports import Checkpoints, Network, Store
 
 _log = structlog.get_logger(__name__)
@@ -44,6 +44,7 @@ class ServingNetworks:
         self._store = store
         self._load = load
         self._loaded: dict[str, ServingNetwork] = {}
+        self._made_ready: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def for_task(self, task: Task) -> ServingNetwork | None:
@@ -69,3 +70,25 @@ class ServingNetworks:
                 self._loaded[task.task_id] = ServingNetwork(network, checkpoint.name)
                 return self._loaded[task.task_id]
             return None
+
+    def make_ready(self, tasks: Iterable[Task]) -> None:
+        """Loads the network of one task whose version began to serve, so that no reader waits for it.
+
+        To be called again and again while there is nothing to answer. What cannot be loaded is left for the answer that needs
+        it, which tries again.
+
+        Raises:
+            StoreUnavailable: the store cannot be used just now.
+        """
+        for task in tasks:
+            serving = serving_version(self._store.checkpoints, task)
+            if serving is None or self._made_ready.get(task.task_id) == serving.name:
+                continue
+            try:
+                self.for_task(task)
+            except StoreUnavailable:
+                raise
+            except Exception:  # noqa: BLE001 - an answer will meet it again, and tell
+                _log.exception("network not loaded", task=task.task_id, checkpoint=serving.name)
+            self._made_ready[task.task_id] = serving.name
+            return

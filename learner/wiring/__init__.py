@@ -110,11 +110,12 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     forgotten = housekeeping.forgotten
     links = PatientLinks(store, key) if settings.answer.from_prior_study else None
     priors = PriorStudies(links, archive, store, images) if links is not None else None
+    networks = ServingNetworks(store, network_loader(settings.answer.threads))
     compute = Compute(
         Subjects(archive, store, images, choice, contract_names(settings.contract), priors, forgotten),
         store,
         propagator,
-        ServingNetworks(store, network_loader(settings.answer.threads)),
+        networks,
         key,
         ResultSettings(frozenset(settings.answer.results), settings.answer.report_class, settings.absolute_viewer_url),
         build_own_propagators(tasks),
@@ -124,7 +125,8 @@ def build_node(settings: Settings, configuration: Path) -> Node:
     respond_settings = RespondSettings(attempts=settings.answer.attempts, keep_superseded=settings.answer.keep_superseded)
     refusals = Refusals(archive, tasks) if settings.contract.report_refusals else None
     sink, mark = build_sink(settings.pacs, archive), next(iter(settings.contract.reviewed), "")
-    respond = Respond(archive, sink, store, compute, respond_settings, SystemClock(), refusals)
+    idle = partial(networks.make_ready, tasks)
+    respond = Respond(archive, sink, store, compute, respond_settings, SystemClock(), refusals, idle)
     acceptance = Acceptance(archive, sink, store, images, tasks, mark, SystemClock())
     purges, undrawn = settings.learning.on_pacs_delete == "purge", settings.answer.undrawn_queue
     precedence = Precedence(settings.node.archive_first_s, idle_cores)

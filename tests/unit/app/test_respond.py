@@ -122,6 +122,23 @@ class Reports:
         return ResultFile(REFUSAL, *uids(self.file), self.file)
 
 
+def test_idle_time_is_used_while_there_is_nothing_to_answer(scene: Scene) -> None:
+    idle: list[str] = []
+    scene.respond = Respond(
+        scene.archive,
+        scene.archive,
+        scene.store,
+        scene,  # type: ignore[arg-type]
+        RespondSettings(),
+        scene.clock,
+        idle=lambda: idle.append("idle"),
+    )
+    assert scene.respond.run_once()
+    assert idle == []
+    assert not scene.respond.run_once()
+    assert idle == ["idle"]
+
+
 def test_a_refusal_is_told_in_the_study_and_taken_back_once_the_round_is_answered(scene: Scene) -> None:
     (report,) = make_slices(1)
     scene.respond = Respond(

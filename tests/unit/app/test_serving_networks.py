@@ -68,3 +68,42 @@ def test_a_damaged_version_gives_way_to_the_one_that_served_before(store: LocalS
     serving = ServingNetworks(store, Named).for_task(LIVER)
     assert serving is not None
     assert serving.checkpoint == "liver-1"
+
+
+def test_what_began_to_serve_is_loaded_before_an_answer_needs_it(store: LocalStore) -> None:
+    loaded: list[tuple[object, ...]] = []
+
+    def load(*made_of: object) -> Named:
+        loaded.append(made_of[:2])
+        return Named(*made_of)
+
+    networks = ServingNetworks(store, load)
+    networks.make_ready([LIVER, SPLEEN])
+    assert loaded == [], "nothing serves yet"
+    store.checkpoints.judge(add_version(store, "liver"), verdict("liver", "spleen"))
+    networks.make_ready([LIVER, SPLEEN])
+    assert loaded == [(b"state 1", "liver")], "one at a time: an answer may be wanted meanwhile"
+    networks.make_ready([LIVER, SPLEEN])
+    networks.make_ready([LIVER, SPLEEN])
+    assert loaded == [(b"state 1", "liver"), (b"state 1", "spleen")]
+    networks.for_task(LIVER)
+    assert len(loaded) == 2
+    add_version(store, "liver")
+    networks.make_ready([LIVER, SPLEEN])
+    assert loaded[2:] == [(b"state 2", "liver")]
+
+
+def test_what_cannot_be_loaded_is_left_for_the_answer_that_needs_it(store: LocalStore) -> None:
+    tried = []
+
+    def load(*_: object) -> Named:
+        tried.append(1)
+        raise RuntimeError("no such operator")
+
+    networks = ServingNetworks(store, load)
+    add_version(store, "liver")
+    networks.make_ready([LIVER])
+    networks.make_ready([LIVER])
+    assert len(tried) == 1
+    with pytest.raises(RuntimeError, match="no such operator"):
+        networks.for_task(LIVER)
