@@ -68,7 +68,7 @@ port = {port}
 folder = "tasks"
 [learning]
 steps = {steps}
-idle_steps = 0
+idle_steps = {idle_steps}
 threads = 1
 {learning}
 [answer]
@@ -132,6 +132,7 @@ class RunningNode:
         folder: configuration, data and logs.
         orthanc: the archive.
         steps: training steps a learn job.
+        idle_steps: training steps more while nothing waits.
         poll_s: without a nudge, how often the log is looked at.
         reconcile_s: time between reconciliation scans.
         store_by: how results are stored.
@@ -148,6 +149,7 @@ class RunningNode:
     orthanc: LocalOrthanc
     port: int
     steps: int = 2
+    idle_steps: int = 0
     poll_s: float = 0.5
     reconcile_s: float = 300.0
     store_by: str = "rest"
@@ -168,6 +170,7 @@ class RunningNode:
             url=self.archive_url or self.orthanc.url,
             port=self.port,
             steps=self.steps,
+            idle_steps=self.idle_steps,
             poll_s=self.poll_s,
             reconcile_s=self.reconcile_s,
             store_by=self.store_by,

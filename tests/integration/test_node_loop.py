@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,3 +71,16 @@ def test_three_rounds_and_the_next_study(tmp_path: Path, make_orthanc: Callable[
         wait_for(lambda: node.store.records.find_round(zero.round_id).state == "answered", "round 0")
         assert node.store.records.find_round(zero.round_id).facts["guidance"]
         assert '"level": "error"' not in node.log()
+
+
+@pytest.mark.timeout(600)
+def test_idle_time_is_for_rehearsal(tmp_path: Path, make_orthanc: Callable[..., LocalOrthanc]) -> None:
+    with running_node(tmp_path, make_orthanc, idle_steps=7) as node:
+        files, truth_DHW = phantom(size=48)
+        drawing = reader(node.send(files), truth_DHW).draw([3, 7, 10], now())
+        node.archive.store(drawing)
+        node.answered(drawing)
+        (learned,) = wait_for(
+            lambda: [line for line in node.log().splitlines() if '"event": "learned"' in line], "a version", TRAINED_S
+        )
+        assert json.loads(learned)["rehearsed"] == 7
