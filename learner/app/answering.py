@@ -14,7 +14,16 @@ from learner.domain.expected_gain import ExpectedGain
 from learner.domain.fusion import expected_dice, foresight, fuse
 from learner.domain.guidance import Situation
 from learner.domain.planes import drawn_planes, drawn_voxels, section, without_planes
-from learner.domain.pooling import FRONT_END_ONLY, NETWORK_ONLY, Evidence, PoolWeights, fit_alone, fit_pool, sharpened
+from learner.domain.pooling import (
+    FRONT_END_ONLY,
+    NETWORK_ONLY,
+    Evidence,
+    PoolWeights,
+    fit_alone,
+    fit_pool,
+    sharpened,
+    shortfall,
+)
 from learner.domain.prior import CarriedPrior
 from learner.domain.proxy import ProxyMask, merge_unknown, share_background, with_classes
 from learner.domain.residual import residual
@@ -114,12 +123,14 @@ class _Ends:
         soft_CDHW: float32 probabilities of the answer.
         weights: of both ends in it.
         evidence: what left-out slices show.
+        shortfall_L: which labels fall shorter of Dice 1 than expected, and which less; None where nothing shows it.
     """
 
     proxy: ProxyMask | None
     soft_CDHW: FloatArray
     weights: PoolWeights
     evidence: Evidence | None
+    shortfall_L: FloatArray | None = None
 
 
 def _both_ends(
@@ -139,7 +150,8 @@ def _both_ends(
         evidence = leave_out(image_DHW, spacing_DHW, annotation, propagator, alone_CDHW)
         seen = _foresight(annotation, alone_CDHW)
         weights = fit_pool(evidence, experience, seen) if seen > 0 else FRONT_END_ONLY
-    return _Ends(proxy, fuse(proxy, alone_CDHW, annotation, weights, spacing_DHW), weights, evidence)
+    short_L = shortfall(evidence, experience, weights, annotation.label_count) if evidence or experience else None
+    return _Ends(proxy, fuse(proxy, alone_CDHW, annotation, weights, spacing_DHW), weights, evidence, short_L)
 
 
 def _undrawn(
@@ -184,7 +196,7 @@ def _answer(
         change_DHW=zeros_DHW if change_DHW is None else change_DHW,
         guidance=rule.rank(replace(situation, soft_CDHW=ends.soft_CDHW, residual_DHW=disputed_DHW)),
         proxy_labels_DHW=None if ends.proxy is None or annotation is None else ends.proxy.labels_DHW,
-        estimated_dice=expected_dice(ends.soft_CDHW, unknown) if judged else None,
+        estimated_dice=expected_dice(ends.soft_CDHW, unknown, ends.shortfall_L) if judged else None,
     )
 
 

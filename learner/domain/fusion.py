@@ -135,7 +135,9 @@ def pooled_dice(
     return tuple(result)
 
 
-def expected_dice(soft_CDHW: FloatArray, unknown_labels: Sequence[int] = ()) -> tuple[float | None, ...]:
+def expected_dice(
+    soft_CDHW: FloatArray, unknown_labels: Sequence[int] = (), shortfall_L: FloatArray | None = None
+) -> tuple[float | None, ...]:
     """Dice per label that the most likely labels may be expected to have, if the probabilities are calibrated.
 
     The expected overlap over the expected sizes, 2 sum(p y) / (sum(p) + sum(y)); known voxels have probability 1 and 0. Voxels
@@ -144,6 +146,8 @@ def expected_dice(soft_CDHW: FloatArray, unknown_labels: Sequence[int] = ()) -> 
     Args:
         soft_CDHW: float32 probabilities, exact where something is known.
         unknown_labels: labels that nobody looked for.
+        shortfall_L: how many times as far as these say each label falls short of 1, see
+            :func:`learner.domain.pooling.shortfall`; None for as far as they say.
 
     Returns:
         One value in [0, 1] a label, None for one that nobody looked for; 1 for a label that is nowhere expected.
@@ -157,5 +161,7 @@ def expected_dice(soft_CDHW: FloatArray, unknown_labels: Sequence[int] = ()) -> 
         chosen_DHW = labels_DHW == number
         size = float(chance_DHW.sum(dtype=np.float64)) + float(np.count_nonzero(chosen_DHW))
         overlap = float(chance_DHW[chosen_DHW].sum(dtype=np.float64))
-        result.append(min(1.0, 2.0 * overlap / size) if size > 0.5 else 1.0)
+        short = max(0.0, 1.0 - 2.0 * overlap / size) if size > 0.5 else 0.0
+        factor = 1.0 if shortfall_L is None else float(shortfall_L[number - 1])
+        result.append(max(0.0, 1.0 - factor * short))
     return tuple(result)

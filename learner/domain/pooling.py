@@ -10,7 +10,8 @@ So what is drawn stands, near it the proxy decides, and far from it the network.
 below 1 also take back overconfidence, as temperature scaling does (Guo et al., ICML 2017): probabilities are calibrated.
 
 The weights minimise the cross-entropy on drawn slices that were left out of the propagation, those of this case and of the
-cases before. The network has not learned this case yet, so it is judged on what it has never seen.
+cases before. The network has not learned this case yet, so it is judged on what it has never seen. What is left to correct
+label by label, :func:`shortfall` says of the same slices (decision 0037).
 """
 
 from __future__ import annotations
@@ -36,6 +37,10 @@ _PRIOR_SLICES = 0.5
 _OWN_CASE = 3.0
 """A slice of this case counts as so many of other cases."""
 _VOXELS_A_SLICE = 400
+_NOWHERE = 0.5
+"""With fewer expected voxels a label is rightly nowhere."""
+_USUAL_SHORTFALL, _PRIOR_SHORTFALLS = 0.1, 4.0
+"""Before any evidence, so many slices fell as short of Dice 1 as was expected."""
 _NEAR = 0.05
 """Foreground probability from which on a voxel is near the object."""
 _MARGIN = 2
@@ -159,6 +164,46 @@ def fit_pool(own: Evidence | None, past: Sequence[Evidence], foresight: float) -
         Weights; the prior (1, foresight) where there is no evidence.
     """
     return _fit([(one, _OWN_CASE) for one in (own,) if one] + [(one, 1.0) for one in past], PoolWeights(1.0, foresight))
+
+
+def shortfall(own: Evidence | None, past: Sequence[Evidence], weights: PoolWeights, label_count: int) -> FloatArray:
+    """How many times as far as other labels each label's Dice falls short of 1, measured by how far it is expected to.
+
+    Probabilities are calibrated over all labels together; one label may be found worse than they say, another better. How much
+    worse all of them are found on left-out slices says nothing of the answer, whose gaps are half as wide.
+
+    Args:
+        own: left-out slices of this case.
+        past: those of other cases.
+        weights: of both ends.
+        label_count: labels L of the task.
+
+    Returns:
+        float32 ``(L,)`` with a geometric mean of 1; 1 for a label that no left-out slice shows.
+    """
+    sums_L2 = np.zeros((label_count, 2))
+    for one, factor in [(own, _OWN_CASE)] * (own is not None) + [(one, 1.0) for one in past]:
+        assert one is not None
+        front_CN, back_CN = one.proxy_CN.astype(np.float32), one.network_CN.astype(np.float32)
+        chances_CN = pool(front_CN, one.confidence_N.astype(np.float32), back_CN, weights)
+        for number in range(1, min(label_count, one.class_count - 1) + 1):
+            sums_L2[number - 1] += factor * _shortfalls(one, chances_CN, number)
+    seen_L = sums_L2.any(axis=1)
+    found_L, expected_L = (sums_L2 + _PRIOR_SHORTFALLS * _USUAL_SHORTFALL).T
+    logarithms_L = np.where(seen_L, np.log(found_L / expected_L), 0.0)
+    logarithms_L[seen_L] -= logarithms_L[seen_L].mean() if seen_L.any() else 0.0
+    return np.exp(logarithms_L).astype(np.float32)
+
+
+def _shortfalls(one: Evidence, chances_CN: FloatArray, number: int) -> npt.NDArray[np.float64]:
+    """1 less the Dice of a label, found and expected, ``(2,)``: sums over the slices on which it is or is said to be."""
+    chosen_N, shown_N = ((labels_N == number).astype(np.float64) for labels_N in (chances_CN.argmax(axis=0), one.truth_N))
+    seen = np.bincount(one.slice_N, chosen_N + shown_N) > 0
+    sums = []
+    for there_N in (shown_N, chances_CN[number]):
+        common, sizes = (np.bincount(one.slice_N, v)[seen] for v in (chosen_N * there_N, chosen_N + there_N))
+        sums.append(float(np.where(sizes > _NOWHERE, 1 - 2 * common / np.maximum(sizes, _NOWHERE), 0.0).sum()))
+    return np.array(sums)
 
 
 def fit_alone(past: Sequence[Evidence]) -> PoolWeights:

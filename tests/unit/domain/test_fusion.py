@@ -83,6 +83,17 @@ def test_the_expected_dice_is_that_of_calibrated_probabilities() -> None:
     assert expected == pytest.approx(2 * (truth & chosen).sum() / (truth.sum() + chosen.sum()), abs=0.01)
 
 
+def test_the_expected_dice_falls_as_short_as_it_was_found_to() -> None:
+    chance = np.full((4, 4, 4), 0.8, np.float32)
+    soft = np.stack([1 - chance, chance])
+    (plain,) = expected_dice(soft)
+    assert plain is not None
+    twice, nothing, bounded = (expected_dice(soft, (), np.array([f], np.float32))[0] for f in (2.0, 0.0, 100.0))
+    assert twice == pytest.approx(1 - 2 * (1 - plain))
+    assert nothing == 1.0
+    assert bounded == 0.0
+
+
 def test_what_is_sure_is_expected_to_be_right() -> None:
     labels = np.zeros((4, 6, 6), np.uint8)
     labels[1:3, 2:4, 2:4] = 1

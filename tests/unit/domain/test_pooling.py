@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learner.domain.pooling import FRONT_END_ONLY, Evidence, PoolWeights, fit_alone, fit_pool, pool, sharpened
+from learner.domain.pooling import FRONT_END_ONLY, Evidence, PoolWeights, fit_alone, fit_pool, pool, sharpened, shortfall
 
 SIDE = 24
 
@@ -121,3 +121,39 @@ def test_where_the_proxy_claims_nothing_the_network_decides_and_where_the_networ
     assert pool(proxy, confidence, network, weights)[1].min() > 0.5
     np.testing.assert_array_equal(pool(proxy, confidence, network, weights, say=0.0), proxy)
     np.testing.assert_array_equal(pool(proxy, confidence, network, FRONT_END_ONLY), proxy)
+
+
+def test_without_evidence_labels_fall_as_short_as_expected() -> None:
+    assert shortfall(None, [], FRONT_END_ONLY, 2).tolist() == [1.0, 1.0]
+
+
+def test_a_label_that_is_found_worse_than_it_says_falls_shorter_and_one_that_is_found_better_less(disc: np.ndarray) -> None:
+    y = np.mgrid[:SIDE, :SIDE][0]
+    truth = np.where(y < 12, disc, 2 * disc).astype(np.uint8)
+
+    def said(first: float, second: float, seed: int) -> np.ndarray:
+        """Chances, labels 80 % sure of themselves and background 99 %, where these shares of both labels were missed."""
+        missed = np.random.default_rng(seed).random(truth.shape) < np.where(truth == 1, first, second)
+        chosen = np.where(missed, 0, truth)
+        sure = np.where(chosen > 0, 0.8, 0.99)
+        return np.stack([np.where(chosen == number, sure, (1 - sure) / 2) for number in range(3)]).astype(np.float32)
+
+    def case(seed: int) -> Evidence:
+        confidence = np.full(truth.shape, 0.5, np.float32)
+        chances = said(0.5, 0.0, seed)
+        found = Evidence.joined([Evidence.of_slice(0, truth, chances, confidence, chances)])
+        assert found is not None
+        return found
+
+    weights = PoolWeights(0.5, 0.5)
+    worse, better = shortfall(None, [case(seed) for seed in range(8)], weights, 2)
+    assert worse > 1.3
+    assert worse * better == pytest.approx(1), "how far both of them fall short is another question"
+    few = shortfall(None, [case(0)], weights, 2)[0]
+    assert 1 < few < shortfall(case(0), [], weights, 2)[0] < worse, "a single slice says little, least one of another case"
+
+
+def test_one_label_alone_falls_as_short_as_expected(disc: np.ndarray) -> None:
+    before = slices(disc, front=0.3, back=0.3)
+    assert shortfall(before, [], PoolWeights(0.5, 0.5), 1).tolist() == [1.0]
+    assert shortfall(before, [], PoolWeights(0.5, 0.5), 2).tolist() == [1.0, 1.0], "the task gained the other since"
